@@ -1,0 +1,1 @@
+"""Rows: one set of named statements, one contract, a driver per database."""

@@ -1,0 +1,64 @@
+"""What a database is to the rest: named statements, run inside operations.
+
+Every statement lives in `queries.sql` under a name, with named parameters (`:like_this`). An
+*operation* is an async function of a `Transaction`. The same operations run on every database:
+on SQLite the writer thread drives them to the end without ever suspending, on PostgreSQL they
+really await. So an operation may await nothing but its transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
+
+Row = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class Transaction(Protocol):
+    """Statements by name. Times are UTC epoch seconds (REAL), flags are 0/1, JSON and decimals are text."""
+
+    async def fetch(self, statement: str, /, **values: Any) -> list[Row]: ...
+
+    async def fetch_one(self, statement: str, /, **values: Any) -> Row | None: ...
+
+    async def execute(self, statement: str, /, **values: Any) -> int:
+        """Run it; returns how many rows it changed."""
+        ...
+
+
+Operation: TypeAlias = Callable[[Transaction], Awaitable[T]]
+
+
+class Database(Protocol):
+    """Proven by tests/contract/db."""
+
+    async def __aenter__(self) -> Self:
+        """Open, and bring the schema up to date."""
+        ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Finish what was accepted, then close."""
+        ...
+
+    async def write(self, operation: Operation[T]) -> T:
+        """Run in a transaction, all or nothing; durable when this returns.
+
+        Operations that are waiting together may share one commit; each has a savepoint of its own,
+        so one that raises undoes only itself. If the caller is cancelled the operation still runs.
+        """
+        ...
+
+    def write_later(self, operation: Operation[T]) -> None:
+        """As `write`, in order with the other writes, but nobody waits; a failure goes to the log."""
+        ...
+
+    async def read(self, operation: Operation[T]) -> T:
+        """Run against one consistent snapshot that contains every write that has returned."""
+        ...

@@ -1,0 +1,324 @@
+"""The plain records that the parts hand to each other. No behaviour, no imports of ours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Mode = Literal["run", "stream", "queue"]
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Level = Literal["DEBUG", "INFO", "WARN", "ERROR"]
+CostSource = Literal["billed", "computed", "free", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking. `apps`: the only endpoint aliases that a temporary token may call; None: all."""
+
+    key_id: str
+    scopes: frozenset[str] = frozenset({"API"})
+    apps: frozenset[str] | None = None
+
+
+# ---------------------------------------------------------------- what came in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """Bytes that came with the request: a data URI taken out of the JSON body while it arrived
+    and decoded to a file, or (command line only) a file of the user's.
+
+    The document holds a placeholder in its place; the placeholder is random, and means something
+    only as a key of this request's own `attachments`, so nobody can forge one.
+    Exactly one of `path` (a spooled file, gone when the request ends) and `object` (kept in
+    storage under this key, for queued jobs) is set, unless `problem` says why there are no bytes.
+    """
+
+    content_type: str
+    found: Literal["data", "path"] = "data"
+    origin: str = "data URI"
+    bytes: int = 0
+    sha256: str = ""
+    path: Path | None = None
+    object: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call as it arrived, whichever of the three modes. Validated by `inference`, not before."""
+
+    id: str
+    endpoint: str
+    mode: Mode
+    caller: Caller
+    document: Any
+    attachments: Mapping[str, Attachment] = field(default_factory=dict)
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class VideoName:
+    """One entry of `video_urls`: a URL, a data URI or a placeholder, and where in the input it stands."""
+
+    text: str
+    loc: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoRequest:
+    """The validated input of a router endpoint, plus Telecine's own options (docs/reference)."""
+
+    prompt: str
+    model: str
+    videos: tuple[VideoName, ...] = ()
+    system_prompt: str | None = None
+    reasoning: bool = False
+    temperature: float | None = None
+    max_tokens: int | None = None
+    receipt: bool = False
+    strict: bool = False
+
+
+# ---------------------------------------------------------------- videos
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Video:
+    """A video on this machine's disk that was opened and looked at.
+
+    `found`: how it was named. `origin`: that name, cut to something fit for a log (no query
+    strings, no data). `container` is one of mp4, mov, webm, mpeg (or what FFmpeg calls it),
+    told by content. `seconds` is None when neither header nor packets tell.
+    `loc` points at the input field it came from.
+    """
+
+    index: int
+    found: Literal["url", "data", "upload", "path"]
+    origin: str
+    loc: tuple[str | int, ...]
+    path: Path
+    bytes: int
+    sha256: str
+    container: str
+    mime: str
+    seconds: float | None
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    rotation: int = 0
+    video_codec: str | None = None
+    audio_codec: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def has_audio(self) -> bool:
+        return self.audio_codec is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture, upright: `rgb` is height x width x 3 bytes; `seconds` is its time in the clip."""
+
+    seconds: float
+    width: int
+    height: int
+    rgb: bytes
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """Sound: 16 kHz mono signed 16-bit little-endian samples, starting at `seconds` in the clip."""
+
+    seconds: float
+    pcm: bytes
+
+
+class Decoder(Protocol):
+    """Decodes in the limited process pool; both iterators stop the work when closed early."""
+
+    def audio(self, video: Video) -> AsyncIterator[AudioChunk]:
+        """The whole default audio track in chunks of about a second; nothing if there is none."""
+        ...
+
+    def frames(self, video: Video, *, fps: float, max_side: int) -> AsyncIterator[Frame]:
+        """Frames sampled at `fps`, scaled down so that no side exceeds `max_side` pixels.
+
+        `is_cut` marks the first sampled frame after a shot change. The first frame is always given.
+        """
+        ...
+
+
+# ---------------------------------------------------------------- what goes to a provider
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """The video as a file: the adapter inlines or uploads it, streaming from `video.path`."""
+
+    video: Video
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPart:
+    """The video as a link that the provider fetches itself (YouTube, or a public URL)."""
+
+    url: str
+    loc: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPart:
+    """The video as sound and pictures, decoded on demand: for the embedded models."""
+
+    video: Video
+    decoder: Decoder
+
+
+Part = FilePart | LinkPart | DecodedPart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What one model on one route takes. None: no limit known."""
+
+    delivery: tuple[Literal["file", "link", "decoded"], ...]
+    max_videos: int | None = None
+    max_seconds: float | None = None
+    max_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One question to one model. `request_id` is for idempotency keys and the upstream's logs."""
+
+    request_id: str
+    model: str
+    prompt: str
+    parts: tuple[Part, ...] = ()
+    system_prompt: str | None = None
+    reasoning: bool = False
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+
+# ---------------------------------------------------------------- what comes back: events
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    message: str
+    level: Level = "INFO"
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next piece of the answer, of the reasoning, or of both."""
+
+    text: str = ""
+    reasoning: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens, and the cost in US dollars with where the figure comes from.
+
+    A provider reports what its upstream said: `cost` with "billed" when the upstream names a
+    price, else None with "unknown" (or 0 with "free"); the ledger may turn that into "computed".
+    `by_modality` holds prompt tokens per modality when told ("text", "video", "audio", "image").
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cost: Decimal | None = None
+    cost_source: CostSource = "unknown"
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    by_modality: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """Who really answered: goes into the receipt. Sent as soon as known; the last one counts."""
+
+    id: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof of what the model was given: plain JSON, shape in docs/reference/receipt.md."""
+
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The last event of a run that went well."""
+
+    finish_reason: str | None = None
+
+
+ProviderEvent = Log | Delta | Usage | Upstream
+Event = Log | Delta | Usage | Receipt | Done
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run has come to so far; the consumers of `inference.run` fill it event by event."""
+
+    output: str = ""
+    reasoning: str = ""
+    usage: Usage | None = None
+    receipt: Mapping[str, Any] | None = None
+    finish_reason: str | None = None
+    is_done: bool = False
+
+
+# ---------------------------------------------------------------- rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    message: str
+    level: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The answer of a finished request, ready to be sent as often as it is asked for."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A request's row: what `status` and `result` need."""
+
+    id: str
+    endpoint: str
+    mode: Mode
+    key_id: str
+    state: State
+    attempt: int
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    queue_position: int | None = None
+    cancel_requested: bool = False
+    inference_seconds: float | None = None
+    error: str | None = None
+    error_type: str | None = None
+    result: Result | None = None
+    logs: Sequence[LogLine] = ()
