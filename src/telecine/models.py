@@ -122,13 +122,17 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture, upright: `rgb` is height x width x 3 bytes; `seconds` is its time in the clip."""
+    """One picture, upright: `rgb` is height x width x 3 bytes; `seconds` is its time in the clip.
+
+    `cuts` are the exact times of the shot changes since the frame given before this one, in
+    order, the last of them at or before `seconds`; so a frame with cuts is the first of a new shot.
+    """
 
     seconds: float
     width: int
     height: int
     rgb: bytes
-    is_cut: bool = False
+    cuts: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,9 @@ class Decoder(Protocol):
     def frames(self, video: Video, *, fps: float, max_side: int) -> AsyncIterator[Frame]:
         """Frames sampled at `fps`, scaled down so that no side exceeds `max_side` pixels.
 
-        `is_cut` marks the first sampled frame after a shot change. The first frame is always given.
+        The first frame is always given, and the last one too when a shot change came after the
+        last sample, so that `cuts` of all frames together are all shot changes of the video.
+        `seconds` never falls; frames of a damaged video end where it cannot be decoded further.
         """
         ...
 

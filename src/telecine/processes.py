@@ -2,8 +2,8 @@
 
 A frame on the pipe is an 8-byte head (two big-endian uint32: length of the JSON, length of the
 payload), the JSON object, the payload. The parent writes one frame per message, the child answers
-with any number of frames; the last of a task has "end": true, or "error" with a sentence and a kind.
-One task at a time per child, so there is nothing to multiplex and a kill fails exactly one task.
+with any number of frames; the last of a task has "end": true, or "error" with a sentence and a
+kind. One task at a time per child, so there is nothing to multiplex and a kill fails one task.
 """
 
 from __future__ import annotations
@@ -11,19 +11,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
+import signal
 import struct
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from asyncio.subprocess import Process, SubprocessStreamProtocol
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 _HEAD = struct.Struct(">II")
+_BUFFER_BYTES = 4 * 1024 * 1024
+_LINE_CHARACTERS = 2000
+
+log = logging.getLogger(__name__)
 
 Message = tuple[dict[str, Any], bytes]
 
 
 class ChildDied(Exception):
-    """The child is gone (crash, memory or CPU limit, kill) before it answered to the end."""
+    """The child is gone (crash, memory or CPU limit, kill) before it answered to the end.
+
+    `signal` is the one that ended it, when one did.
+    """
+
+    def __init__(self, message: str, *, returncode: int | None = None) -> None:
+        super().__init__(message)
+        self.signal = -returncode if returncode is not None and returncode < 0 else None
+
+
+class ChildStuck(ChildDied):
+    """The child gave no sign of life for longer than the task allows; it was killed for that."""
 
 
 class ChildFailed(Exception):
@@ -32,6 +51,16 @@ class ChildFailed(Exception):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+def environment(**more: str) -> dict[str, str]:
+    """What a child is given to start with: where this package lies, and no secret of the parent."""
+    return {
+        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LC_ALL": "C.UTF-8",
+        **more,
+    }
 
 
 def pack(head: Mapping[str, Any], payload: bytes = b"") -> bytes:
@@ -46,16 +75,32 @@ def read_messages(stream: BinaryIO) -> Iterator[Message]:
         yield json.loads(stream.read(text)), stream.read(payload)
 
 
+def take_stdout() -> BinaryIO:
+    """The child's side: the pipe to the parent, for this caller alone.
+
+    From here on file descriptor 1 is standard error, so that a library that prints cannot put
+    its text between two messages.
+    """
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return pipe
+
+
 class Child:
     """One child process running `python -m MODULE`, started by `start`, ended by `kill`.
 
-    Its environment is what the caller gives and nothing else: no provider key reaches it.
+    Its environment is what the caller gives (begin with `environment()`) and nothing else: no
+    provider key reaches it. What it writes to standard error goes to the log, line by line.
     """
 
     def __init__(self, module: str, *arguments: str, environment: Mapping[str, str]) -> None:
-        self._command = (sys.executable, "-m", module, *arguments)
+        # -P: the folder that the server was started in is no place to import from.
+        self._command = (sys.executable, "-P", "-m", module, *arguments)
+        self._name = module
         self._environment = dict(environment)
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._listener: asyncio.Task[None] | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -66,51 +111,58 @@ class Child:
         return self._process.pid if self._process else None
 
     async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
+        loop = asyncio.get_running_loop()
+        # What asyncio.create_subprocess_exec does, with the transport kept: `kill` needs its pipes.
+        self._transport, protocol = await loop.subprocess_exec(
+            lambda: SubprocessStreamProtocol(limit=_BUFFER_BYTES, loop=loop),
             *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=None,
+            stderr=asyncio.subprocess.PIPE,
             env=self._environment,
             start_new_session=True,
-            limit=4 * 1024 * 1024,
         )
+        self._process = Process(self._transport, protocol, loop)
+        self._listener = asyncio.create_task(self._listen(), name=f"stderr of {self._name}")
 
     async def send(self, head: Mapping[str, Any], payload: bytes = b"") -> None:
         """Raises ChildDied."""
-        assert self._process and self._process.stdin, "start() first"
+        assert self._process, "start() first"
+        assert self._process.stdin
         try:
             self._process.stdin.write(pack(head, payload))
             await self._process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise ChildDied(self._epitaph()) from error
+            raise await self._died() from error
 
     async def receive(self) -> Message:
         """The next message. Raises ChildDied, and ChildFailed when the child reports an error."""
-        assert self._process and self._process.stdout, "start() first"
+        assert self._process, "start() first"
+        assert self._process.stdout
         try:
             head = await self._process.stdout.readexactly(_HEAD.size)
             text, payload = _HEAD.unpack(head)
             message = json.loads(await self._process.stdout.readexactly(text))
             body = await self._process.stdout.readexactly(payload) if payload else b""
         except (asyncio.IncompleteReadError, ConnectionResetError) as error:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._process.wait(), 1)
-            raise ChildDied(self._epitaph()) from error
+            raise await self._died() from error
         if "error" in message:
             raise ChildFailed(message.get("kind", "failed"), message["error"])
         return message, body
 
-    async def task(self, head: Mapping[str, Any]) -> AsyncIterator[Message]:
+    async def task(
+        self, head: Mapping[str, Any], *, stall_seconds: float | None = None
+    ) -> AsyncGenerator[Message, None]:
         """Send one task and yield its answers up to, not including, the one that ends it.
 
         When the consumer stops early or is cancelled the child is killed: it is in the middle of
-        something, and nothing else tells it to stop.
+        something, and nothing else tells it to stop. Raises ChildDied, ChildFailed, and ChildStuck
+        after waiting `stall_seconds` for one message (time spent by the consumer does not count).
         """
         finished = False
         try:
             await self.send(head)
-            while not (answer := await self.receive())[0].get("end"):
+            while not (answer := await self._receive_within(stall_seconds))[0].get("end"):
                 yield answer
             finished = True
         except ChildFailed:
@@ -122,14 +174,44 @@ class Child:
 
     async def kill(self) -> None:
         """End it now; returns when it is gone. No error if it never ran."""
-        process = self._process
-        if process is None:
+        process, transport = self._process, self._transport
+        if process is None or transport is None:
             return
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, 9)
-        await asyncio.shield(process.wait())
+            # macOS says EPERM, not ESRCH, of a group whose processes have all just ended.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        # asyncio's wait() ends with the pipes, and one paused over unread answers would not end.
+        for descriptor in (0, 1):
+            if pipe := transport.get_pipe_transport(descriptor):
+                pipe.close()
+        await asyncio.shield(self._gone(process))
 
-    def _epitaph(self) -> str:
-        code = self._process.returncode if self._process else None
-        return f"the process ended with {code}" if code is not None else "the process went away"
+    async def _gone(self, process: Process) -> None:
+        await process.wait()
+        if self._listener:
+            await self._listener
+
+    async def _receive_within(self, seconds: float | None) -> Message:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.receive()
+        except TimeoutError as error:
+            raise ChildStuck(f"the process gave no sign of life for {seconds:g} s") from error
+
+    async def _listen(self) -> None:
+        assert self._process
+        assert self._process.stderr
+        while piece := await self._process.stderr.read(_LINE_CHARACTERS):
+            for line in piece.decode(errors="replace").splitlines():
+                if line.strip():
+                    log.warning("%s[%s]: %s", self._name, self.pid, line)
+
+    async def _died(self) -> ChildDied:
+        """The error to raise once a pipe broke; it ends by itself first, so its status is true."""
+        assert self._process
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), 1)
+        await self.kill()
+        code = self._process.returncode
+        return ChildDied(f"the process ended with {code}", returncode=code)

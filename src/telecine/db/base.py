@@ -12,12 +12,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
+from telecine.errors import TelecineError
+
 Row = Mapping[str, Any]
 T = TypeVar("T")
 
 
 class Transaction(Protocol):
-    """Statements by name. Times are UTC epoch seconds (REAL), flags are 0/1, JSON and decimals are text."""
+    """Statements by name. Times are UTC epoch seconds, flags 0/1, JSON and decimals text."""
 
     async def fetch(self, statement: str, /, **values: Any) -> list[Row]: ...
 
@@ -26,6 +28,15 @@ class Transaction(Protocol):
     async def execute(self, statement: str, /, **values: Any) -> int:
         """Run it; returns how many rows it changed."""
         ...
+
+
+class DatabaseFailed(TelecineError):
+    """The database could not do its part: disk full, I/O error, locked for too long.
+
+    Nothing of the operation was kept; it is not to blame, and may be tried again.
+    """
+
+    retryable = True
 
 
 Operation: TypeAlias = Callable[[Transaction], Awaitable[T]]
@@ -56,9 +67,12 @@ class Database(Protocol):
         ...
 
     def write_later(self, operation: Operation[T]) -> None:
-        """As `write`, in order with the other writes, but nobody waits; a failure goes to the log."""
+        """As `write`, in order with the others, but nobody waits; a failure goes to the log."""
         ...
 
     async def read(self, operation: Operation[T]) -> T:
-        """Run against one consistent snapshot that contains every write that has returned."""
+        """Run against one consistent snapshot that contains every write that has returned.
+
+        Raises DatabaseFailed.
+        """
         ...

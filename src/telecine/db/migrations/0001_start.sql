@@ -12,13 +12,14 @@ CREATE TABLE requests (
     priority          INTEGER NOT NULL DEFAULT 0,             -- 0 normal, 1 low
     attempt           INTEGER NOT NULL DEFAULT 0,             -- grows with every start; the fence of every finish
     failures          INTEGER NOT NULL DEFAULT 0,             -- attempts that ended in a retryable failure
+    losses            INTEGER NOT NULL DEFAULT 0,             -- attempts that ended with their worker
     not_before        REAL NOT NULL DEFAULT 0,                -- a retry waits until then
     start_by          REAL,                                   -- start deadline (X-Fal-Request-Timeout)
     cancel_requested  INTEGER NOT NULL DEFAULT 0,
     no_retry          INTEGER NOT NULL DEFAULT 0,
     store_io          INTEGER NOT NULL DEFAULT 1,
     input             TEXT,                                   -- the JSON as sent, placeholders for large data URIs
-    attachments       TEXT NOT NULL DEFAULT '{}',             -- placeholder -> {content_type, bytes, sha256, object}
+    attachments       TEXT NOT NULL DEFAULT '{}',             -- placeholder -> the Attachment's fields
     webhook_url       TEXT,
     created_at        REAL NOT NULL,
     started_at        REAL,
@@ -33,8 +34,10 @@ CREATE TABLE requests (
     idempotency_key   TEXT,
     expires_at        REAL                                    -- payloads go then; set at finish
 ) STRICT;
-CREATE INDEX requests_waiting ON requests (priority, seq) WHERE state = 'queued';
-CREATE INDEX requests_running ON requests (key_id, model) WHERE state = 'running';
+CREATE INDEX requests_waiting ON requests (key_id, model, priority, seq) WHERE state = 'queued';
+CREATE INDEX requests_running ON requests (key_id, model, mode) WHERE state = 'running';
+CREATE INDEX requests_stopping ON requests (id) WHERE state = 'running' AND cancel_requested = 1;
+CREATE INDEX requests_starting ON requests (start_by) WHERE state = 'queued' AND start_by IS NOT NULL;
 CREATE INDEX requests_by_time ON requests (created_at);
 CREATE INDEX requests_expiring ON requests (expires_at) WHERE expires_at IS NOT NULL;
 CREATE UNIQUE INDEX requests_idempotency ON requests (key_id, idempotency_key) WHERE idempotency_key IS NOT NULL;

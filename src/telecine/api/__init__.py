@@ -1,0 +1,1 @@
+"""The HTTP edge: fal's protocol in, the same protocol out."""

@@ -1,0 +1,276 @@
+"""What describes an endpoint: the OpenAPI document of its queue, and llms.txt.
+
+Both are made from the models that judge the input, so they cannot say anything else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from telecine import wire
+from telecine.api.addressing import address
+from telecine.errors import NotFound
+from telecine.wire import ENDPOINTS, Endpoint
+
+
+async def openapi(request: Request) -> Response:
+    """`GET /api/openapi/queue/openapi.json?endpoint_id=`"""
+    endpoint = _endpoint(request.query_params.get("endpoint_id", ""))
+    at = address(request.scope)
+    document = _openapi(endpoint, queue=at.queue, site=at.run)
+    return Response(wire.dumps(document), media_type="application/json")
+
+
+async def llms(request: Request) -> Response:
+    """`GET /models/{endpoint}/llms.txt`"""
+    endpoint = _endpoint(request.path_params["endpoint"])
+    at = address(request.scope)
+    return PlainTextResponse(
+        _llms(endpoint, run=at.run, queue=at.queue), media_type="text/markdown; charset=utf-8"
+    )
+
+
+def _endpoint(id: str) -> Endpoint:
+    endpoint = ENDPOINTS.get(id)
+    if endpoint is None:
+        raise NotFound(f"There is no endpoint {id[:200]}; this server has {', '.join(ENDPOINTS)}")
+    return endpoint
+
+
+# ---------------------------------------------------------------- schemas as fal writes them
+
+
+def schema(model: type[BaseModel], order: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """The published schema of `model`: the properties in `order`, no mention of null."""
+    raw = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    order = order or tuple(raw["properties"])
+    return {
+        "title": model.__name__,
+        "type": "object",
+        "x-fal-order-properties": list(order),
+        "properties": {name: _property(raw["properties"][name]) for name in order},
+        "required": [name for name in order if name in raw.get("required", ())],
+    }
+
+
+def _property(raw: dict[str, Any]) -> dict[str, Any]:
+    """fal leaves nullability out of what it publishes, and takes null all the same."""
+    options = [option for option in raw.get("anyOf", ()) if option != {"type": "null"}]
+    plain = {name: value for name, value in raw.items() if name not in ("anyOf", "default")}
+    if options:
+        plain = {**options[0], **plain}
+    if raw.get("default") is not None:
+        plain["default"] = raw["default"]
+    return plain
+
+
+_QUEUE_STATUS = {
+    "type": "object",
+    "required": ["status", "request_id"],
+    "properties": {
+        "status": {"type": "string", "enum": ["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]},
+        "request_id": {"type": "string", "description": "The request id."},
+        "response_url": {"type": "string", "description": "Where the result is."},
+        "status_url": {"type": "string", "description": "Where the status is."},
+        "cancel_url": {"type": "string", "description": "Where to cancel."},
+        "logs": {"type": "object", "additionalProperties": True, "description": "The log."},
+        "metrics": {"type": "object", "additionalProperties": True, "description": "Timings."},
+        "queue_position": {"type": "integer", "description": "0 is next."},
+    },
+}
+
+_REQUEST_ID = {
+    "name": "request_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "description": "Request ID"},
+}
+_LOGS = {
+    "name": "logs",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "number", "description": "1 to have the log with the status."},
+}
+
+
+def _openapi(endpoint: Endpoint, *, queue: str, site: str) -> dict[str, Any]:
+    name = endpoint.id
+    given, made = f"{endpoint.schema_name}Input", f"{endpoint.schema_name}Output"
+    page = f"{site}/models/{name}"
+    return {
+        "openapi": "3.0.4",
+        "info": {
+            "title": f"Queue OpenAPI for {name}",
+            "version": "1.0.0",
+            "description": f"The OpenAPI schema for the {name} queue.",
+            "x-fal-metadata": {
+                "endpointId": name,
+                "category": endpoint.category,
+                "thumbnailUrl": "",
+                "playgroundUrl": page,
+                "documentationUrl": f"{page}/api",
+            },
+        },
+        "components": {
+            "securitySchemes": {
+                "apiKeyAuth": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "Fal Key",
+                }
+            },
+            "schemas": {
+                "QueueStatus": _QUEUE_STATUS,
+                given: schema(endpoint.input, endpoint.order),
+                made: schema(endpoint.output),
+                "UsageInfo": schema(wire.UsageInfo),
+            },
+        },
+        "paths": _paths(f"/{name}", given, made),
+        "servers": [{"url": queue}],
+        "security": [{"apiKeyAuth": []}],
+    }
+
+
+def _paths(path: str, given: str, made: str) -> dict[str, Any]:
+    one = f"{path}/requests/{{request_id}}"
+    body = {"required": True, "content": _content(given)}
+    cancelled = {
+        "type": "object",
+        "properties": {
+            "success": {"type": "boolean", "description": "Whether it will be cancelled."}
+        },
+    }
+    return {
+        f"{one}/status": {
+            "get": {"parameters": [_REQUEST_ID, _LOGS], **_answers("The status.", "QueueStatus")}
+        },
+        f"{one}/cancel": {
+            "put": {
+                "parameters": [_REQUEST_ID],
+                "responses": {
+                    "200": {
+                        "description": "The request was cancelled.",
+                        "content": {"application/json": {"schema": cancelled}},
+                    }
+                },
+            }
+        },
+        path: {"post": {"requestBody": body, **_answers("The status.", "QueueStatus")}},
+        one: {"get": {"parameters": [_REQUEST_ID], **_answers("The result.", made)}},
+    }
+
+
+def _answers(description: str, name: str) -> dict[str, Any]:
+    return {"responses": {"200": {"description": description, "content": _content(name)}}}
+
+
+def _content(name: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+
+
+# ---------------------------------------------------------------- llms.txt
+
+_LLMS = """\
+# {id}
+
+> {description}
+
+## Overview
+
+- **Endpoint**: `{run}/{id}`
+- **Model ID**: `{id}`
+- **Category**: {category}
+- **Kind**: inference
+
+## Pricing
+
+The tokens of the model that answers, at that model's own price; `usage.cost` is in US dollars.
+
+## API Information
+
+`POST {run}/{id}` answers at once, `POST {run}/{id}/stream` as the text grows (server-sent events),
+`POST {queue}/{id}` puts the request in the queue. Every call needs `Authorization: Key <key>`.
+
+### Input Schema
+
+{input}
+
+### Output Schema
+
+{output}
+
+## Usage Examples
+
+### Python
+
+```python
+import fal_client
+
+result = fal_client.subscribe("{id}", arguments={example})
+print(result["output"])
+```
+
+### JavaScript
+
+```javascript
+import {{ fal }} from "@fal-ai/client";
+
+const result = await fal.subscribe("{id}", {{ input: {example} }});
+console.log(result.data.output);
+```
+
+### cURL
+
+```bash
+curl {run}/{id} \\
+  -H "Authorization: Key $FAL_KEY" -H "Content-Type: application/json" \\
+  -d '{example}'
+```
+
+## Additional Resources
+
+- [OpenAPI]({run}/api/openapi/queue/openapi.json?endpoint_id={id})
+- [Models]({run}/telecine/v1/models)
+"""
+
+
+def _llms(endpoint: Endpoint, *, run: str, queue: str) -> str:
+    example = {
+        "prompt": "What happens in this video?",
+        "model": "google/gemini-2.5-flash",
+        "video_urls": ["https://example.org/clip.mp4"],
+    }
+    return _LLMS.format(
+        id=endpoint.id,
+        description=endpoint.description,
+        category=endpoint.category,
+        run=run,
+        queue=queue,
+        input=_listed(schema(endpoint.input, endpoint.order)),
+        output=_listed(schema(endpoint.output)),
+        example=wire.dumps(example),
+    )
+
+
+def _listed(schema: dict[str, Any]) -> str:
+    return "\n".join(
+        _line(name, about, is_required=name in schema["required"])
+        for name, about in schema["properties"].items()
+    )
+
+
+def _line(name: str, about: dict[str, Any], *, is_required: bool) -> str:
+    kind = about.get("type", "object")
+    if kind == "array":
+        kind = f"list<{about['items']['type']}>"
+    facts = [kind, "required" if is_required else "optional"]
+    facts += [f"default {about['default']}"] if "default" in about else []
+    facts += [f"from {about['minimum']}"] if "minimum" in about else []
+    facts += [f"to {about['maximum']}"] if "maximum" in about else []
+    return f"- **`{name}`** ({', '.join(facts)}): {about.get('description', '')}"

@@ -1,0 +1,37 @@
+"""What the HTTP edge needs from the rest of the program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from telecine.api.auth import KeyRing
+from telecine.db.base import Database
+from telecine.files import Files
+from telecine.jobs.queue import Queue
+from telecine.jobs.worker import Worker
+from telecine.media.spool import Spool
+from telecine.providers.registry import Registry
+from telecine.storage.base import Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that handlers use; `app` opens and closes it.
+
+    `public_url`: the origin that URLs in answers use; None: they follow the request.
+    `is_open`: no key is asked for (`--no-auth`), and only this machine's own programs and pages may
+    call. `max_json_bytes` bounds a body without its data URIs, `max_body_bytes` all of it.
+    """
+
+    db: Database
+    storage: Storage
+    files: Files
+    keys: KeyRing
+    spool: Spool
+    registry: Registry
+    queue: Queue
+    worker: Worker
+    public_url: str | None = None
+    is_open: bool = False
+    max_json_bytes: int = 8 * 1024 * 1024
+    max_body_bytes: int = 4 * 1024**3

@@ -1,0 +1,331 @@
+"""Files: both clients' ways of sending them, and reading them back (fal-protocol 9).
+
+    REST   initiate -> PUT upload_url                          all clients, small files
+           initiate-multipart -> PUT .../{n} -> POST .../complete        JavaScript, over 90 MiB
+    CDN    auth/token -> POST /files/upload                    Python, small files
+           POST /files/upload/multipart -> PUT .../multipart/{id}/{n} -> POST .../complete
+
+An upload URL carries a secret of its own and needs no key. Bodies go to the spool as they come, and
+become a file when they are complete; an upload that breaks off leaves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import aclosing
+from email.utils import formatdate
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from telecine.api import ranges
+from telecine.api.addressing import address
+from telecine.api.intake import chunks, read_object
+from telecine.errors import BadRequest, Forbidden, InputError, NotFound
+from telecine.files import File, spooled
+from telecine.models import Caller
+
+_STORAGE_TYPES = frozenset({None, "fal-cdn-v3", "fal-cdn", "gcs"})
+_MAX_LIST_BYTES = 2 * 1024 * 1024  # 10,000 parts with their etags
+
+_CONTENT_TYPE = re.compile(
+    r"[\w.+-]{1,60}/[\w.+-]{1,60}(?:; ?[\w.+-]{1,40}=[\w.+-]{1,60}){0,3}", re.ASCII
+)
+_SHOWN = re.compile(r"(?:video|audio)/|image/(?:png|jpeg|gif|webp|avif|bmp)(?:;|$)", re.IGNORECASE)
+
+
+def routes() -> list[Route]:
+    upload = "/files/{file_id}/{name}"
+    parts = f"{upload}/multipart/{{upload_id}}"
+    return [
+        Route("/rest/storage/upload/initiate", initiate, methods=["POST"]),
+        Route("/rest/storage/upload/initiate-multipart", initiate, methods=["POST"]),
+        Route("/rest/storage/auth/token", cdn_token, methods=["POST"]),
+        Route("/files/upload", cdn_upload, methods=["POST"]),
+        Route("/files/upload/multipart", cdn_initiate, methods=["POST"]),
+        Route(f"{parts}/complete", cdn_complete, methods=["POST"]),
+        Route(f"{parts}/{{number}}", cdn_put_part, methods=["PUT"]),
+        Route(f"{upload}/complete", complete, methods=["POST"]),
+        Route(f"{upload}/{{number}}", put_part, methods=["PUT"]),
+        Route(upload, put, methods=["PUT"]),
+        Route(upload, get, methods=["GET", "HEAD"]),
+        Route("/files/b/{file_id}/{name}", get, methods=["GET", "HEAD"]),
+    ]
+
+
+# ---------------------------------------------------------------- REST
+
+
+async def initiate(request: Request) -> Response:
+    caller = await _owner(request)
+    _check_storage_type(request)
+    document = await read_object(request)
+    initiated = await request.app.state.parts.files.initiate(
+        caller.key_id,
+        _text(document, "file_name") or "upload.bin",
+        _content_type(_text(document, "content_type")),
+        _expires_seconds(request),
+    )
+    url = _url(request, initiated.file)
+    return JSONResponse({"upload_url": f"{url}?upload={initiated.secret}", "file_url": url})
+
+
+async def cdn_token(request: Request) -> Response:
+    caller = await _owner(request)
+    _check_storage_type(request)
+    token = request.app.state.parts.keys.cdn_token(caller)
+    return JSONResponse(
+        {
+            "token": token.token,
+            "token_type": "Bearer",
+            "base_url": address(request.scope).files.removesuffix("/files"),
+            "created_at": token.created_at.isoformat(),
+            "expires_at": token.expires_at.isoformat(),
+        }
+    )
+
+
+async def put(request: Request) -> Response:
+    upload = await _signed(request)
+    files, spool = request.app.state.parts.files, request.app.state.parts.spool
+    body = chunks(request, max_bytes=files.max_file_bytes)
+    async with spooled(spool, upload.key_id, body) as file:
+        await files.store(upload, file)
+        return Response(status_code=200, headers={"etag": f'"{file.sha256}"'})
+
+
+async def put_part(request: Request) -> Response:
+    return await _put_part(request, await _signed(request))
+
+
+async def complete(request: Request) -> Response:
+    return await _complete(request, await _signed(request))
+
+
+# ---------------------------------------------------------------- CDN
+
+
+async def cdn_upload(request: Request) -> Response:
+    caller = await request.app.state.parts.keys.check_cdn(request.headers.get("authorization"))
+    files, spool = request.app.state.parts.files, request.app.state.parts.spool
+    expires_seconds = _expires_seconds(request)
+    body = chunks(request, max_bytes=files.max_file_bytes)
+    async with spooled(spool, caller.key_id, body) as spooled_file:
+        file = await files.keep(
+            caller.key_id,
+            request.headers.get("x-fal-file-name") or "upload.bin",
+            _content_type(request.headers.get("content-type")),
+            expires_seconds,
+            spooled_file,
+        )
+    return JSONResponse({"access_url": _url(request, file), "uploaded": True})
+
+
+async def cdn_initiate(request: Request) -> Response:
+    caller = await request.app.state.parts.keys.check_cdn(request.headers.get("authorization"))
+    initiated = await request.app.state.parts.files.initiate(
+        caller.key_id,
+        request.headers.get("x-fal-file-name") or "upload.bin",
+        _content_type(request.headers.get("content-type")),
+        _expires_seconds(request),
+    )
+    return JSONResponse({"access_url": _url(request, initiated.file), "uploadId": initiated.secret})
+
+
+async def cdn_put_part(request: Request) -> Response:
+    return await _put_part(request, await _authorised(request))
+
+
+async def cdn_complete(request: Request) -> Response:
+    return await _complete(request, await _authorised(request))
+
+
+# ---------------------------------------------------------------- reading
+
+
+async def get(request: Request) -> Response:
+    """The file, or one range of it. A page that a stranger uploaded must not run as ours: what a
+    browser would do more with than show or play it is a download."""
+    files = request.app.state.parts.files
+    file = await files.find(request.path_params["file_id"])
+    if file is None:
+        raise NotFound("There is no such file, or it has expired.")
+    etag = f'"{file.sha256}"'
+    disposition = "inline" if _SHOWN.match(file.content_type) else "attachment"
+    headers = {
+        "content-type": file.content_type,
+        "content-disposition": f'{disposition}; filename="{file.name}"',
+        "content-security-policy": "sandbox",
+        "x-content-type-options": "nosniff",
+        "cross-origin-resource-policy": "cross-origin",
+        "cache-control": "no-cache",  # ask again each time: it may have expired or been deleted
+        "etag": etag,
+        "last-modified": formatdate(file.created_at, usegmt=True),
+        "accept-ranges": "bytes",
+    }
+    if ranges.is_unchanged(request.headers, etag=etag, modified=file.created_at):
+        return Response(status_code=304, headers=headers)
+    if request.method == "HEAD":
+        return Response(headers={**headers, "content-length": str(file.bytes)})
+    try:
+        span = ranges.span(request.headers, size=file.bytes, etag=etag, modified=file.created_at)
+    except ranges.Unsatisfiable:
+        return Response(status_code=416, headers={"content-range": f"bytes */{file.bytes}"})
+    start, end = span or (0, file.bytes)
+    headers["content-length"] = str(end - start)
+    if span:
+        headers["content-range"] = f"bytes {start}-{end - 1}/{file.bytes}"
+    return _Bytes(files.read(file, start, end), 206 if span else 200, headers)
+
+
+class _Bytes(StreamingResponse):
+    """Closes the file at once when the caller hangs up, not when the garbage collector comes by."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self.body_iterator):  # type: ignore[type-var]
+            await super().__call__(scope, receive, send)
+
+
+# ---------------------------------------------------------------- steps
+
+
+async def _owner(request: Request) -> Caller:
+    """Who asks, with a key: a token for calling some endpoints is not enough."""
+    caller: Caller = await request.app.state.parts.keys.check(
+        request.headers.get("authorization"),
+        query_token=request.query_params.get("fal_jwt_token"),
+    )
+    if caller.apps is not None:
+        raise Forbidden("This token only calls endpoints; uploads need a key.")
+    return caller
+
+
+async def _signed(request: Request) -> File:
+    """The upload whose URL this is, by the secret in its query."""
+    upload: File = await request.app.state.parts.files.upload(
+        request.path_params["file_id"], request.query_params.get("upload", "")
+    )
+    return upload
+
+
+async def _authorised(request: Request) -> File:
+    """The upload of a caller with a key or a CDN token, by its id and its upload id."""
+    caller = await request.app.state.parts.keys.check_cdn(request.headers.get("authorization"))
+    upload: File = await request.app.state.parts.files.upload(
+        request.path_params["file_id"], request.path_params["upload_id"]
+    )
+    if upload.key_id != caller.key_id:
+        raise Forbidden("This upload belongs to another key.")
+    return upload
+
+
+async def _put_part(request: Request, upload: File) -> Response:
+    """JavaScript reads the body of the answer, Python its ETag header."""
+    number = _number(request.path_params["number"])
+    files, spool = request.app.state.parts.files, request.app.state.parts.spool
+    body = chunks(request, max_bytes=files.max_file_bytes)
+    async with spooled(spool, upload.key_id, body) as file:
+        etag = await files.store_part(upload, number, file)
+    return JSONResponse({"partNumber": number, "etag": etag}, headers={"etag": f'"{etag}"'})
+
+
+async def _complete(request: Request, upload: File) -> Response:
+    parts = request.app.state.parts
+    document = await read_object(request, max_bytes=_MAX_LIST_BYTES)
+    await parts.files.complete(upload, _etags(document), parts.spool)
+    return JSONResponse({"access_url": _url(request, upload), "uploaded": True})
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise NotFound("A part's address ends with its number.")
+    return int(text)
+
+
+def _etags(document: dict[str, Any]) -> dict[int, str]:
+    """Part number -> etag, from the list in whatever order it comes."""
+    etags: dict[int, str] = {}
+    listed = document.get("parts")
+    for part in listed if isinstance(listed, list) else ():
+        match part:
+            case {"partNumber": int(number), "etag": str(etag)} if not isinstance(number, bool):
+                etag = etag.removeprefix("W/").strip('"')
+                if etags.setdefault(number, etag) != etag:
+                    raise BadRequest(f"Part {number} is listed twice, with different etags.")
+            case _:
+                raise BadRequest('A part is listed as {"partNumber": number, "etag": text}.')
+    return etags
+
+
+def _url(request: Request, file: File) -> str:
+    return f"{address(request.scope).files}/{file.id}/{file.name}"
+
+
+def _check_storage_type(request: Request) -> None:
+    if request.query_params.get("storage_type") not in _STORAGE_TYPES:
+        raise BadRequest("Invalid storage type")
+
+
+def _text(document: dict[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InputError(
+            "Input should be a valid string", loc=("body", name), type="string_type", input=value
+        )
+    return value
+
+
+def _content_type(text: str | None) -> str:
+    return text if text and _CONTENT_TYPE.fullmatch(text) else "application/octet-stream"
+
+
+def _expires_seconds(request: Request) -> float | None:
+    """What the lifecycle headers ask for; the installation's default when they say nothing."""
+    text = request.headers.get("x-fal-object-lifecycle") or request.headers.get(
+        "x-fal-object-lifecycle-preference"
+    )
+    default: float | None = request.app.state.parts.files.expires_seconds
+    return lifecycle_seconds(text, default) if text else default
+
+
+def lifecycle_seconds(text: str, default: float | None) -> float | None:
+    """How long a file with this `X-Fal-Object-Lifecycle` lives; None: for ever, as null and 0 say.
+
+    Raises BadRequest, also for access rules other than "allow": a file that was meant to be
+    private must not end up public.
+    """
+    try:
+        asked = json.loads(text)
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise BadRequest("X-Fal-Object-Lifecycle is not a JSON object.")
+    if _restricts(asked.get("initial_acl")):
+        raise BadRequest(
+            "X-Fal-Object-Lifecycle: this server cannot restrict who reads a file; everybody who"
+            ' knows its random address may. Leave out initial_acl, or let it say "allow".'
+        )
+    seconds = asked.get("expiration_duration_seconds", default)
+    if seconds is None or (seconds == 0 and not isinstance(seconds, bool)):
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e10:
+        raise BadRequest(
+            "X-Fal-Object-Lifecycle: expiration_duration_seconds must be a positive number."
+        )
+    return float(seconds)
+
+
+def _restricts(acl: Any) -> bool:
+    """Whether these access rules keep anybody out; what is not understood might."""
+    if not isinstance(acl, dict):
+        return acl is not None
+    rules = acl.get("rules") or []
+    return (
+        acl.get("default") not in (None, "allow")
+        or not isinstance(rules, list)
+        or not all(isinstance(rule, dict) and rule.get("decision") == "allow" for rule in rules)
+    )

@@ -1,0 +1,217 @@
+"""telecine serve: gateway, worker and embedded database from one command."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import shlex
+import socket
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from telecine import __version__
+from telecine.cli import common
+from telecine.cli.common import ConfigFile, DataDir, Failed
+from telecine.settings import ProviderSettings, Settings
+
+if TYPE_CHECKING:
+    from telecine.keys import Keys
+
+_BACKLOG = 2048  # calls that wait to be accepted
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="The port; 0 takes a free one.", show_default="8484")
+    ] = None,
+    data: DataDir = None,
+    config: ConfigFile = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Queued requests run at once; 0: none.", show_default="16"),
+    ] = None,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Ask for no key; only while listening on loopback.")
+    ] = False,
+) -> None:
+    """Run the server: run, stream and queue, files, and a worker for the queue."""
+    settings = common.load(
+        config,
+        data,
+        server_host=host,
+        server_port=port,
+        jobs_slots=jobs,
+        auth_required=False if no_auth else None,
+    )
+    if not settings.auth.required and not _is_loopback(settings.server.host):
+        raise Failed(
+            "without keys (--no-auth, or auth.required = false) the server may listen on loopback "
+            f"alone, not on {settings.server.host}",
+            code=2,
+        )
+    sockets = bind(settings.server.host, settings.server.port)
+    common.run(_serve(settings, sockets))
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Listen on every address of `host`, before anything else is opened. Raises Failed."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise Failed(f"{host} is no address of this machine ({error.strerror})", code=2) from error
+    sockets: list[socket.socket] = []
+    for family, _, _, _, address in dict.fromkeys(found):
+        try:
+            sockets.append(_listen(family, (address[0], port)))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL and sockets:
+                continue  # "localhost" may have an IPv6 address that this machine does not
+            raise Failed(_why_not(error, host, port)) from error
+        port = sockets[0].getsockname()[1]  # the same one on every address, also after port 0
+    return sockets
+
+
+def _listen(family: int, address: tuple[str | int, int]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    where = f"{host} port {port}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"something else listens on {where}; choose another with --port"
+        case errno.EACCES:
+            return f"listening on {where} takes more rights; choose a port from 1024 on"
+        case errno.EADDRNOTAVAIL:
+            return f"{host} is no address of this machine"
+        case _:
+            return f"can not listen on {where} ({error.strerror})"
+
+
+async def _serve(settings: Settings, sockets: list[socket.socket]) -> None:
+    from telecine import app, telemetry
+    from telecine.cli.server import Server
+
+    telemetry.set_up_logging(secrets=_secrets(settings))
+    if warning := common.prepare(settings.data.dir):
+        logging.getLogger("telecine.serve").warning(warning)
+    async with app.opened(settings) as opened:
+        key = await _first_key(settings, opened.keys)
+        # The sockets listen already: who calls from here on is answered.
+        typer.echo(banner(settings, address(settings, sockets), key))
+        await Server(opened.asgi, stop_seconds=settings.server.stop_seconds).serve(sockets)
+
+
+def _secrets(settings: Settings) -> list[str]:
+    keys = [provider.api_key for provider in settings.providers.values()]
+    return [key for key in (*keys, settings.auth.bootstrap_key) if key]
+
+
+async def _first_key(settings: Settings, keys: Keys) -> str | None:
+    """Make a key if there is none; only where its owner sees it: on a terminal."""
+    if not settings.auth.required or not sys.stdout.isatty() or await keys.list():
+        return None
+    return (await keys.create("first")).key
+
+
+# ---------------------------------------------------------------- one screen
+
+
+def address(settings: Settings, sockets: Sequence[socket.socket]) -> str:
+    """What to call the server by: its public URL, else the address that it listens on."""
+    if settings.server.public_url:
+        return settings.server.public_url
+    host, port = sockets[0].getsockname()[:2]
+    return url_of(host, port)
+
+
+def url_of(host: str, port: int) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - every address, this machine's own among them
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def banner(settings: Settings, url: str, key: str | None) -> str:
+    """Where it listens, which providers work, how to call it."""
+    lines = [
+        f"Telecine {__version__} listens on {url}",
+        f"Data     {settings.data.dir}",
+        *_in_column("Models", [_provider(*each) for each in _providers(settings).items()]),
+        *_in_column("Key", _key_lines(settings, key)),
+        *_in_column("Call it", _calls(settings, url)),
+    ]
+    return "\n".join(lines)
+
+
+def _in_column(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"{title if index == 0 else '':<8} {line}" for index, line in enumerate(lines)]
+
+
+def _providers(settings: Settings) -> dict[str, ProviderSettings]:
+    """Those that are there, and OpenRouter, which only wants a key."""
+    openrouter = ProviderSettings(type="openrouter", api_key_env="OPENROUTER_API_KEY")
+    return {"openrouter": openrouter, **settings.providers}
+
+
+def _provider(name: str, provider: ProviderSettings) -> str:
+    if provider.type == "local":
+        says = f"{name}/report: speech, on-screen text and shots, on this machine, without a key"
+    elif provider.type == "echo":
+        says = f"{name}/echo: repeats what it was given, for tests"
+    elif provider.api_key_env and not provider.api_key:
+        says = f"{name}: needs a key in the environment variable {provider.api_key_env}"
+    elif provider.type == "openrouter":
+        says = f"{name}: every video model there, by its own name, such as google/gemini-2.5-flash"
+    else:
+        says = f"{name}/...: {provider.base_url}"
+    return says
+
+
+def _key_lines(settings: Settings, key: str | None) -> list[str]:
+    if not settings.auth.required:
+        return ["none is asked for, on this machine alone"]
+    create = f"telecine keys create --data {shlex.quote(str(settings.data.dir))}"
+    if key:
+        return [f"export FAL_KEY={key}", f"(shown this once; another: {create})"]
+    return [f"export FAL_KEY=$({create})"]
+
+
+def _calls(settings: Settings, url: str) -> list[str]:
+    """With a local file, so that they work as pasted next to any clip.mp4."""
+    key = ' -H "Authorization: Key $FAL_KEY"' if settings.auth.required else ""
+    proxy = f'proxyUrl: {{ url: "{url}/api/fal/proxy", when: "always" }}'
+    return [
+        f'telecine run clip.mp4 -p "What is said?" --server {url}',
+        '(printf \'{"model":"local/report","prompt":"What is said?","video_urls":["data:;base64,\'',
+        """ base64 < clip.mp4 | tr -d '\\n'; printf '"]}') |""",
+        f"curl -sS {url}/openrouter/router/video{key} \\",
+        "  -H 'Content-Type: application/json' --data-binary @-",
+        f"JavaScript: fal.config({{ {proxy} }}), the rest as with fal",
+    ]

@@ -1,0 +1,131 @@
+-- Statements of files.py (objects, files, uploads) and keys.py.
+
+-- ---------------------------------------------------------------- objects
+
+-- name: object_adopt
+-- Point at these bytes, or at the same bytes kept before; the answer is the key that counts.
+INSERT INTO objects (key, sha256, bytes, created_at) VALUES (:key, :sha256, :bytes, :now)
+ON CONFLICT (sha256) DO UPDATE SET sha256 = excluded.sha256
+RETURNING key;
+
+-- name: object_known
+-- One row if the key has a row.
+SELECT key FROM objects WHERE key = :key;
+
+-- name: objects_unreferenced
+-- Keys that neither a file nor a part nor an unfinished request points at.
+SELECT key FROM objects
+WHERE NOT EXISTS (SELECT 1 FROM files WHERE files.object = objects.key)
+  AND NOT EXISTS (SELECT 1 FROM pins WHERE pins.object = objects.key)
+  AND key NOT IN (SELECT object FROM upload_parts)
+LIMIT :most;
+
+-- name: object_release
+-- Forget the object if nothing points at it any more; its bytes may be deleted after the commit.
+DELETE FROM objects
+WHERE key = :key
+  AND NOT EXISTS (SELECT 1 FROM files WHERE files.object = objects.key)
+  AND NOT EXISTS (SELECT 1 FROM pins WHERE pins.object = objects.key)
+  AND NOT EXISTS (SELECT 1 FROM upload_parts WHERE upload_parts.object = objects.key);
+
+-- ---------------------------------------------------------------- files
+
+-- name: file_insert
+-- A file whose bytes are there (`object`), or are still to be uploaded (`upload_hash`, `upload_until`).
+INSERT INTO files (id, key_id, object, name, content_type, bytes, upload_hash, upload_until,
+                   created_at, expires_at)
+VALUES (:id, :key_id, :object, :name, :content_type, :bytes, :upload_hash, :upload_until,
+        :now, :expires_at);
+
+-- name: file_by_id
+-- The file with the hash of its bytes, complete or not, expired or not; `is_pinned` tells whether an
+-- unfinished request still needs the bytes.
+SELECT files.id, files.key_id, files.object, files.name, files.content_type, files.bytes,
+       files.upload_hash, files.upload_until, files.created_at, files.expires_at, objects.sha256,
+       EXISTS (SELECT 1 FROM pins WHERE pins.object = files.object) AS is_pinned
+FROM files LEFT JOIN objects ON objects.key = files.object
+WHERE files.id = :id;
+
+-- name: file_complete
+-- The upload is done: from now on the file is served, and its life counts from now. Only once.
+UPDATE files
+SET object = :object, bytes = :bytes, expires_at = :now + (expires_at - created_at), created_at = :now
+WHERE id = :id AND object IS NULL;
+
+-- name: files_expired
+-- Files past their time that no unfinished request needs, and uploads that were given up.
+SELECT id FROM files
+WHERE expires_at <= :now AND object IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM pins WHERE pins.object = files.object)
+UNION ALL
+SELECT id FROM files WHERE object IS NULL AND upload_until <= :now
+LIMIT :most;
+
+-- name: file_delete_expired
+-- Delete one of those, if that is still true.
+DELETE FROM files
+WHERE id = :id AND (
+    (object IS NULL AND upload_until <= :now)
+    OR (object IS NOT NULL AND expires_at <= :now
+        AND NOT EXISTS (SELECT 1 FROM pins WHERE pins.object = files.object))
+);
+
+-- ---------------------------------------------------------------- parts of uploads
+
+-- name: part_put
+-- Keep a part; a part with this number that was sent before is replaced.
+INSERT INTO upload_parts (file_id, number, object, etag, bytes)
+VALUES (:file_id, :number, :object, :etag, :bytes)
+ON CONFLICT (file_id, number)
+DO UPDATE SET object = excluded.object, etag = excluded.etag, bytes = excluded.bytes;
+
+-- name: part_by_number
+-- One part of an upload.
+SELECT object, etag FROM upload_parts WHERE file_id = :file_id AND number = :number;
+
+-- name: part_bytes
+-- What the other parts of an upload weigh.
+SELECT coalesce(sum(bytes), 0) AS bytes FROM upload_parts
+WHERE file_id = :file_id AND number <> :number;
+
+-- name: parts_of
+-- The parts of an upload in order.
+SELECT number, object, etag, bytes FROM upload_parts WHERE file_id = :file_id ORDER BY number;
+
+-- name: parts_delete
+-- Forget the parts of an upload.
+DELETE FROM upload_parts WHERE file_id = :file_id;
+
+-- ---------------------------------------------------------------- keys
+
+-- name: key_insert
+-- A new key.
+INSERT INTO keys (id, secret_hash, alias, scopes, created_at)
+VALUES (:id, :secret_hash, :alias, :scopes, :now);
+
+-- name: key_ensure
+-- The operator's own key: valid from now on, whatever was before.
+INSERT INTO keys (id, secret_hash, alias, scopes, created_at)
+VALUES (:id, :secret_hash, :alias, :scopes, :now)
+ON CONFLICT (id) DO UPDATE
+SET secret_hash = excluded.secret_hash, scopes = excluded.scopes, revoked_at = NULL, expires_at = NULL;
+
+-- name: keys_supersede
+-- Revoke the other keys of this alias.
+UPDATE keys SET revoked_at = :now WHERE alias = :alias AND id <> :id AND revoked_at IS NULL;
+
+-- name: keys_all
+-- Every key, revoked ones too, oldest first.
+SELECT id, alias, scopes, created_at, revoked_at, last_used_at FROM keys ORDER BY created_at, id;
+
+-- name: keys_valid
+-- What is needed to check a key.
+SELECT id, secret_hash, scopes, expires_at FROM keys WHERE revoked_at IS NULL;
+
+-- name: key_revoke
+-- Revoke a key; the first time counts.
+UPDATE keys SET revoked_at = coalesce(revoked_at, :now) WHERE id = :id;
+
+-- name: key_used
+-- The key was used at this time.
+UPDATE keys SET last_used_at = :now WHERE id = :id;

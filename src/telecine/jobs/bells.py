@@ -1,0 +1,60 @@
+"""Tells waiting coroutines of this process that a request's row has changed.
+
+A ring is a hint and never the news itself: who hears it reads the row. Rings that come before
+the listener looked count as one. Other processes ring nothing, so a listener also looks by itself
+now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
+class Bell:
+    """Rung any number of times, heard once."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Until it is rung, if it was not since it was last heard."""
+        await self._event.wait()
+        self._event.clear()
+
+    async def heard(self, within_seconds: float) -> bool:
+        """Whether it was rung since it was last heard; waits for that only so long."""
+        try:
+            async with asyncio.timeout(within_seconds):
+                await self.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class Bells:
+    """One bell for each listener of a request."""
+
+    def __init__(self) -> None:
+        self._bells: dict[str, set[Bell]] = {}
+
+    def ring(self, ids: Iterable[str]) -> None:
+        for request_id in ids:
+            for bell in self._bells.get(request_id, ()):
+                bell.ring()
+
+    @contextmanager
+    def listen(self, request_id: str) -> Iterator[Bell]:
+        bell = Bell()
+        self._bells.setdefault(request_id, set()).add(bell)
+        try:
+            yield bell
+        finally:
+            listeners = self._bells[request_id]
+            listeners.discard(bell)
+            if not listeners:
+                del self._bells[request_id]

@@ -1,0 +1,154 @@
+"""One attempt at one request, while it is worked on: what came so far, and what to write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from telecine import wire
+from telecine.db.base import Row
+from telecine.jobs.states import Attempt, Ending, arrival, storable
+from telecine.models import (
+    Attachment,
+    Caller,
+    Delta,
+    Done,
+    Event,
+    Log,
+    Outcome,
+    Receipt,
+    Request,
+    Usage,
+)
+
+MAX_LINES = 10_000
+MAX_CHARACTERS = 4_096
+
+
+class Line(NamedTuple):
+    """One line of a request's log, as a row."""
+
+    seq: int
+    at: float
+    level: str
+    message: str
+
+
+class Run:
+    """`started` is monotonic, `started_at` the time of day; by `until` it must have ended.
+
+    `row` is a live call's own, in case the database had no room for it when it came in.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        started_at: float,
+        started: float,
+        until: float,
+        last_line: int = 0,
+    ) -> None:
+        self.request = request
+        self.started = started
+        self.until = until
+        self.attempt = Attempt(request.id, request.attempt, started_at)
+        self.usage: Usage | None = None
+        self.receipt: Receipt | None = None
+        self.row: Mapping[str, Any] | None = None
+        self.has_text = False
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._done: Done | None = None
+        self._lines: list[Line] = []
+        self._last_line = last_line
+
+    @property
+    def id(self) -> str:
+        return self.request.id
+
+    def note(self, event: Event, at: float) -> None:
+        match event:
+            case Delta():
+                self.has_text = True
+                if event.text:
+                    self._text.append(event.text)
+                if event.reasoning:
+                    self._reasoning.append(event.reasoning)
+            case Log():
+                self.log(event, at)
+            case Usage():
+                self.usage = event
+            case Receipt():
+                self.receipt = event
+            case Done():
+                self._done = event
+
+    def success(self) -> Ending:
+        """The ending of a pipeline that came to its end."""
+        if self._done is None:
+            raise RuntimeError("the pipeline ended without Done")
+        outcome = Outcome(
+            output="".join(self._text),
+            reasoning="".join(self._reasoning),
+            usage=self.usage,
+            receipt=self.receipt.body if self.receipt else None,
+            finish_reason=self._done.finish_reason,
+            is_done=True,
+        )
+        return Ending("succeeded", wire.result(self.request, outcome))
+
+    # ------------------------------------------------------------ the log
+
+    def log(self, log: Log, at: float) -> None:
+        """Add a line; past MAX_LINES only one that says so."""
+        if self._last_line >= MAX_LINES:
+            return
+        self._last_line += 1
+        if self._last_line == MAX_LINES:
+            log = Log(f"The log is cut here: a request may have {MAX_LINES} lines", "WARN")
+        message = storable(log.message, MAX_CHARACTERS)
+        self._lines.append(Line(self._last_line, at, log.level, message))
+
+    def take_lines(self) -> list[Line]:
+        """The lines that are not written yet: to be written, or given back."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    def give_back(self, lines: list[Line]) -> None:
+        self._lines[:0] = lines
+
+
+def queued(row: Row, *, started: float, until: float) -> Run:
+    """The run of an admitted job from its row (`load_request`)."""
+    attachments = json.loads(row["attachments"])
+    request = Request(
+        id=row["id"],
+        endpoint=row["endpoint"],
+        mode=row["mode"],
+        caller=Caller(row["key_id"]),
+        document=json.loads(row["input"]),
+        attachments={name: Attachment(**fields) for name, fields in attachments.items()},
+        attempt=row["attempt"],
+    )
+    return Run(
+        request,
+        started_at=row["started_at"],
+        started=started,
+        until=until,
+        last_line=row["last_log"],
+    )
+
+
+def live_row(run: Run, *, store_io: bool) -> dict[str, Any]:
+    """The row of a live call: it runs from the start, and keeps no bytes of its videos."""
+    return arrival(
+        run.request,
+        attachments="{}",
+        state="running",
+        attempt=run.request.attempt,
+        store_io=int(store_io),
+        created_at=run.attempt.started_at,
+        started_at=run.attempt.started_at,
+    )

@@ -1,0 +1,382 @@
+"""API keys, the short-lived tokens made from them, and who a request comes from.
+
+A key is "<id>:<secret>": a UUID and 128 random bits. Of the secret only the SHA-256 is stored;
+against that much randomness a slow hash would protect nothing.
+
+Tokens are JWTs signed with the installation's secret. `use` tells them apart: "app" calls the
+endpoints it names, "cdn" uploads files. Both die with the key they were made from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import jwt
+
+from telecine.db.base import Database, Row, Transaction
+from telecine.errors import AuthError, Forbidden, NotFound
+from telecine.models import Caller
+
+CDN_SECONDS = 24 * 3600
+
+# Known keys are read again after this long, so a key that another process revoked works for no
+# longer; an unknown key may have them read again a little sooner, ten times a second at most.
+_FRESH_SECONDS = 2.0
+_UNKNOWN_SECONDS = 0.1
+_LAST_USED_SECONDS = 60.0
+
+_BOOTSTRAP = "TELECINE_BOOTSTRAP_KEY"
+_OPAQUE_ID = "bootstrap"  # the id of a bootstrap key that has none of its own
+_JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+
+_INVALID = "invalid key credentials"
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just made: the only time that its secret is known."""
+
+    key_id: str
+    key_secret: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.key_id}:{self.key_secret}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyInfo:
+    """A key as a list shows it."""
+
+    key_id: str
+    alias: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CdnToken:
+    """A token for uploads; the times are in UTC and whole seconds."""
+
+    token: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    secret_hash: str
+    scopes: frozenset[str]
+    expires_at: float | None
+
+
+class Keys:
+    """Makes keys and tokens and checks them.
+
+    `check` asks the database for all keys at once and remembers them for two seconds, so neither
+    a busy caller nor somebody who guesses keys costs statements. `secret`: see `load_secret`.
+    """
+
+    def __init__(self, *, db: Database, clock: Callable[[], float], secret: bytes) -> None:
+        self._db = db
+        self._clock = clock
+        self._secret = hmac.digest(secret, b"telecine tokens", "sha256")
+        self._known: dict[str, _Known] = {}
+        self._read_at = float("-inf")
+        self._changes = 0
+        self._reading = asyncio.Lock()
+        self._last_used: dict[str, float] = {}
+
+    # ------------------------------------------------------------ keys
+
+    async def create(self, alias: str = "", scopes: Iterable[str] = ("API",)) -> NewKey:
+        key = NewKey(str(uuid.uuid4()), secrets.token_hex(16))
+        await self._insert(key, alias, " ".join(sorted(scopes)))
+        return key
+
+    async def ensure(self, key: str) -> None:
+        """Make the operator's own key valid, and an earlier one that came this way invalid.
+
+        Takes "id:secret" or any other text without spaces. ValueError says what is wrong with it.
+        """
+        key_id, secret = _split(key)
+        if not key_id or not secret or not key.isascii() or not key.isprintable() or " " in key:
+            raise ValueError('a key is "id:secret", or other printable ASCII without spaces')
+
+        async def operation(tx: Transaction) -> None:
+            await tx.execute("keys_supersede", alias=_BOOTSTRAP, id=key_id, now=self._clock())
+            await tx.execute(
+                "key_ensure",
+                id=key_id,
+                secret_hash=_hash(secret),
+                alias=_BOOTSTRAP,
+                scopes="ADMIN API",
+                now=self._clock(),
+            )
+
+        await self._db.write(operation)
+        self._forget()
+
+    async def list(self) -> Sequence[KeyInfo]:
+        """Every key, revoked ones too, oldest first."""
+
+        async def operation(tx: Transaction) -> list[Row]:
+            return await tx.fetch("keys_all")
+
+        return [_info(row) for row in await self._db.read(operation)]
+
+    async def revoke(self, key_id: str) -> None:
+        """From now on `key_id` and its tokens are refused. Raises NotFound."""
+
+        async def operation(tx: Transaction) -> int:
+            return await tx.execute("key_revoke", id=key_id, now=self._clock())
+
+        if not await self._db.write(operation):
+            raise NotFound(f"there is no key {key_id}")
+        self._forget()
+
+    # ------------------------------------------------------------ who asks
+
+    async def check(
+        self, authorization: str | None, *, query_token: str | None = None, app: str | None = None
+    ) -> Caller:
+        """Whose `Authorization` header this is, or, without one, whose `fal_jwt_token`.
+
+        `app` ("owner/alias") is what is asked for: it goes into the message when there are no
+        credentials, and a temporary token for other apps is refused. A caller whose `apps` is
+        not None may only call those; nothing else that takes a key is for it. Raises AuthError.
+        """
+        if authorization is None and query_token is None:
+            raise AuthError(_required(app))
+        if authorization is None:
+            caller = await self._app_token(query_token or "")
+        else:
+            credentials, is_token = _credentials(authorization)
+            caller = await (self._app_token(credentials) if is_token else self._key(credentials))
+        if app is not None and not _allows(caller, app):
+            raise Forbidden(f'This token is not valid for application "{app}".')
+        self._was_used(caller.key_id)
+        return caller
+
+    async def check_cdn(self, authorization: str | None) -> Caller:
+        """As `check`, for uploads: a key or a CDN token. Raises AuthError."""
+        if authorization is None:
+            raise AuthError("Authentication is required to upload files.")
+        credentials, is_token = _credentials(authorization)
+        if is_token:
+            caller, _ = await self._token(credentials, "cdn")
+        else:
+            caller = await self._key(credentials)
+        self._was_used(caller.key_id)
+        return caller
+
+    # ------------------------------------------------------------ tokens
+
+    def token(self, caller: Caller, apps: Iterable[str], seconds: int) -> str:
+        """A temporary token of `caller`'s for endpoints whose alias (no owner) is in `apps`."""
+        now = int(self._clock())
+        return self._sign(
+            {"sub": caller.key_id, "apps": sorted(apps), "iat": now, "exp": now + seconds}, "app"
+        )
+
+    def cdn_token(self, caller: Caller) -> CdnToken:
+        created = datetime.fromtimestamp(int(self._clock()), UTC)
+        expires = created + timedelta(seconds=CDN_SECONDS)
+        claims = {"sub": caller.key_id, "iat": created, "exp": expires}
+        return CdnToken(self._sign(claims, "cdn"), created, expires)
+
+    def _sign(self, claims: dict[str, Any], use: Literal["app", "cdn"]) -> str:
+        return jwt.encode({**claims, "use": use}, self._secret, algorithm="HS256")
+
+    async def _app_token(self, token: str) -> Caller:
+        caller, claims = await self._token(token, "app")
+        return Caller(caller.key_id, frozenset({"API"}), frozenset(claims["apps"]))
+
+    async def _token(self, token: str, use: Literal["app", "cdn"]) -> tuple[Caller, dict[str, Any]]:
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=["HS256"],
+                options={
+                    "require": ["exp", "sub", "use"],
+                    "verify_exp": False,  # by our own clock, below
+                    "verify_iat": False,
+                },
+            )
+        except jwt.InvalidTokenError as error:
+            raise AuthError("invalid token") from error
+        if claims["use"] != use:
+            raise AuthError("this token is for something else")
+        if claims["exp"] <= self._clock():
+            raise AuthError("token has expired")
+        known = await self._find(claims["sub"])
+        if known is None:
+            raise AuthError("the key of this token is no longer valid")
+        return Caller(claims["sub"], known.scopes), claims
+
+    # ------------------------------------------------------------ what is known
+
+    async def _key(self, credentials: str) -> Caller:
+        key_id, secret = _split(credentials)
+        known = await self._find(key_id)
+        expected = known.secret_hash if known else _hash("")
+        if not hmac.compare_digest(expected, _hash(secret)) or known is None:
+            raise AuthError(_INVALID)
+        return Caller(key_id, known.scopes)
+
+    async def _find(self, key_id: str) -> _Known | None:
+        if self._is_stale(key_id):
+            async with self._reading:
+                if self._is_stale(key_id):  # else somebody read them while this one waited
+                    await self._read()
+        known = self._known.get(key_id)
+        if known and known.expires_at is not None and known.expires_at <= self._clock():
+            return None
+        return known
+
+    def _is_stale(self, key_id: str) -> bool:
+        age = self._clock() - self._read_at
+        return age > _FRESH_SECONDS or (key_id not in self._known and age > _UNKNOWN_SECONDS)
+
+    async def _read(self) -> None:
+        """Read every valid key. One that is revoked while this runs must not come back with it."""
+
+        async def operation(tx: Transaction) -> list[Row]:
+            return await tx.fetch("keys_valid")
+
+        changes = None
+        while changes != self._changes:
+            changes, now = self._changes, self._clock()
+            rows = await self._db.read(operation)
+        self._known = {
+            row["id"]: _Known(
+                row["secret_hash"], frozenset(row["scopes"].split()), row["expires_at"]
+            )
+            for row in rows
+        }
+        self._read_at = now
+
+    def _forget(self) -> None:
+        self._changes += 1
+        self._read_at = float("-inf")
+
+    def _was_used(self, key_id: str) -> None:
+        now = self._clock()
+        if now - self._last_used.get(key_id, float("-inf")) < _LAST_USED_SECONDS:
+            return
+        self._last_used[key_id] = now
+
+        async def operation(tx: Transaction) -> None:
+            await tx.execute("key_used", id=key_id, now=now)
+
+        self._db.write_later(operation)
+
+    async def _insert(self, key: NewKey, alias: str, scopes: str) -> None:
+        async def operation(tx: Transaction) -> None:
+            await tx.execute(
+                "key_insert",
+                id=key.key_id,
+                secret_hash=_hash(key.key_secret),
+                alias=alias,
+                scopes=scopes,
+                now=self._clock(),
+            )
+
+        await self._db.write(operation)
+        self._forget()
+
+
+def load_secret(path: Path) -> bytes:
+    """The installation's secret, kept at `path` for this user only; made when there is none.
+
+    Durable when this returns, and the same for every process that asks, also at the same moment.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return _read_secret(path)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, secrets.token_hex(32).encode())
+        os.fsync(descriptor)
+        with contextlib.suppress(FileExistsError):  # somebody was faster: theirs counts
+            os.link(draft, path)
+    finally:
+        os.close(descriptor)
+        draft.unlink()
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return _read_secret(path)
+
+
+def _read_secret(path: Path) -> bytes:
+    text = path.read_text().strip()
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError(
+            f"{path} must hold 64 hexadecimal digits; delete it to have a new one made"
+        )
+    os.chmod(path, 0o600)
+    return bytes.fromhex(text)
+
+
+def _allows(caller: Caller, app: str) -> bool:
+    """Whether a token may call `app`: tokens name aliases, without the owner, as fal's do."""
+    return caller.apps is None or app.rpartition("/")[2] in caller.apps
+
+
+def _required(app: str | None) -> str:
+    if app is None:
+        return "Authentication is required."
+    return (
+        f'Cannot access application "{app}". Authentication is required to access this application.'
+    )
+
+
+def _credentials(authorization: str) -> tuple[str, bool]:
+    """What follows the scheme, and whether it is a token. OpenAI's clients send keys as Bearer."""
+    scheme, _, rest = authorization.strip().partition(" ")
+    credentials, scheme = rest.strip(), scheme.lower()
+    if scheme not in ("key", "bearer"):
+        raise AuthError(_INVALID)
+    return credentials, scheme == "bearer" and _JWT.fullmatch(credentials) is not None
+
+
+def _split(credentials: str) -> tuple[str, str]:
+    key_id, colon, secret = credentials.partition(":")
+    return (key_id, secret) if colon else (_OPAQUE_ID, credentials)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _info(row: Row) -> KeyInfo:
+    return KeyInfo(
+        key_id=row["id"],
+        alias=row["alias"],
+        scopes=tuple(row["scopes"].split()),
+        created_at=datetime.fromtimestamp(row["created_at"], UTC),
+        revoked_at=_time(row["revoked_at"]),
+        last_used_at=_time(row["last_used_at"]),
+    )
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

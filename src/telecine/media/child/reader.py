@@ -1,0 +1,204 @@
+"""Opening a stranger's file, and reading it as far as it can be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from telecine.media.child import signature
+
+Answer = tuple[dict[str, Any], bytes]
+_Frame = VideoFrame | AudioFrame
+BUSY: Answer = ({"busy": True}, b"")
+
+# What a camera, a phone, a screen recorder or a browser writes. None of these names other files;
+# playlists (hls, dash, concat), devices, image sequences and subtitles are left out.
+_FORMATS = "mov,matroska,mpeg,mpegts,mpegvideo,avi,asf,flv,ogg,mxf,ivf"
+_MAX_SIDE = 16_384
+_MAX_PIXELS = 8192 * 8192
+_MAX_THREADS = 4
+_BUFFER_BYTES = 256 * 1024
+
+
+class Refused(Exception):
+    """The file cannot be used; the message is a sentence for the one who sent it."""
+
+
+@contextmanager
+def opened(path: str) -> Iterator[InputContainer]:
+    """The container in `path`. FFmpeg reads it through our file object and can open nothing else.
+
+    Raises Refused.
+    """
+    # A file made from a descriptor has no name, so that nothing is told by the name.
+    with os.fdopen(os.open(path, os.O_RDONLY), "rb", _BUFFER_BYTES) as file:
+        head = file.read(signature.HEAD_BYTES)
+        if reason := signature.refusal(head):
+            raise Refused(reason)
+        if signature.lacks_index(file):
+            raise Refused(
+                "The file's index (moov) is missing: it was cut off before its end was written"
+            )
+        file.seek(0)
+        av.logging.set_level(None)
+        try:
+            container = av.open(
+                file,
+                "r",
+                buffer_size=_BUFFER_BYTES,
+                metadata_errors="replace",
+                options={"max_pixels": str(_MAX_PIXELS)},
+                container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"},
+                io_open=_open_nothing,
+            )
+        except MemoryError:
+            raise
+        except (FFmpegError, ValueError, OSError) as error:
+            raise Refused(
+                "The file is not a video that can be read: neither mp4, mov, webm nor mpeg, "
+                f"or damaged at its start ({_reason(error)})"
+            ) from error
+        with container:
+            yield container
+
+
+def head_of(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(signature.HEAD_BYTES)
+
+
+def video_stream(container: InputContainer) -> VideoStream:
+    """The default video stream, set up to decode; a cover picture is none. Raises Refused."""
+    found = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not found:
+        audio = ", ".join(_codec(s) for s in container.streams.audio)
+        raise Refused(
+            f"The file has no video stream, only sound ({audio})"
+            if audio
+            else "The file has no video stream"
+        )
+    best = container.streams.best("video")
+    stream = next((s for s in found if best is not None and s.index == best.index), found[0])
+    if not _has_decoder(stream):
+        raise Refused("The file's video cannot be decoded: its codec is unknown here")
+    width, height = stream.width, stream.height
+    if max(width, height) > _MAX_SIDE or width * height > _MAX_PIXELS:
+        raise Refused(f"The file claims a picture of {width}x{height} pixels: too large to decode")
+    stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
+    stream.codec_context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def audio_stream(container: InputContainer) -> AudioStream | None:
+    """The default audio stream, if there is one that a decoder exists for."""
+    stream = container.streams.best("audio")
+    if not isinstance(stream, AudioStream) or not _has_decoder(stream):
+        return None
+    return stream
+
+
+def codec_name(stream: VideoStream | AudioStream) -> str:
+    """What it is encoded in (av1), not what decodes it (libdav1d)."""
+    return str(stream.codec.canonical_name)
+
+
+def start_seconds(container: InputContainer) -> float:
+    """The time that the file gives to its earliest frame or sample, which is 0 in the clip."""
+    return (container.start_time or 0) / av.time_base
+
+
+def decoded(
+    container: InputContainer, stream: VideoStream | AudioStream
+) -> Iterator[VideoFrame | AudioFrame | None]:
+    """Whatever of `stream` decodes, in order; None for every packet read, as a sign of life.
+
+    Damaged packets are skipped, and a read error is the end. Raises MemoryError only.
+    """
+    for other in container.streams:
+        other.discard = Discard.default if other.index == stream.index else Discard.all
+    try:
+        for packet in container.demux(stream):
+            yield None
+            yield from _frames(stream, packet)
+        return
+    except MemoryError:
+        raise
+    except FFmpegError:
+        pass
+    # The file broke off: what the decoder's threads still hold is good.
+    yield from _frames(stream, None)
+
+
+class Timeline:
+    """Seconds in the clip from a stream's timestamps; they never fall.
+
+    A missing timestamp is guessed from the one before, and a stream that starts over (recordings
+    joined together) goes on from where it was.
+    """
+
+    _RESTART_SECONDS = 1.0
+
+    def __init__(self, start_seconds: float) -> None:
+        self._start = start_seconds
+        self._offset = 0.0
+        self._last: float | None = None
+        self._step = 0.0
+
+    def at(self, seconds: float | None, *, step: float = 0.0) -> float:
+        """The time in the clip of something stamped `seconds` that lasts `step`."""
+        expected = 0.0 if self._last is None else self._last + self._step
+        if seconds is None:
+            now = expected
+        else:
+            now = seconds - self._start + self._offset
+            if self._last is not None and now < self._last - self._RESTART_SECONDS:
+                self._offset += expected - now
+                now = expected
+        now = max(now, 0.0 if self._last is None else self._last)
+        self._last, self._step = now, step
+        return now
+
+
+def stamp(frame: VideoFrame | AudioFrame, stream: VideoStream | AudioStream) -> float | None:
+    """The file's own time of a frame, if it has one."""
+    pts = frame.pts if frame.pts is not None else frame.dts
+    return None if pts is None or stream.time_base is None else float(pts * stream.time_base)
+
+
+def _frames(stream: VideoStream | AudioStream, packet: Packet[Any] | None) -> Iterable[_Frame]:
+    try:
+        return stream.codec_context.decode(packet)
+    except MemoryError:
+        raise
+    except FFmpegError:
+        return ()
+
+
+def _open_nothing(*_: object) -> NoReturn:
+    raise PermissionError("a video may not open other files")
+
+
+def _codec(stream: AudioStream) -> str:
+    return codec_name(stream) if _has_decoder(stream) else "unknown codec"
+
+
+def _has_decoder(stream: VideoStream | AudioStream) -> bool:
+    context: object = stream.codec_context  # typed as always there; it is None without a decoder
+    return context is not None
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).lower()

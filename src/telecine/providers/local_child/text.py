@@ -1,0 +1,101 @@
+"""Reading: which frames are worth a look, and the lines of text in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import rapidocr
+
+Pixels = NDArray[np.uint8]
+
+# The mean over the picture misses small captions that fade in; the greatest difference anywhere
+# on a picture 8 times smaller finds them.
+_SHRINK = 8
+_CHANGE = 24
+
+# Finding text needs few pixels; reading it takes them from the frame as it came.
+_DETECT_SIDE = 640
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of text in a frame; `top` and `left` are in parts of the frame's height and width."""
+
+    text: str
+    score: float
+    top: float
+    left: float
+
+
+class Gate:
+    """Tells whether a frame looks different from the last one that did."""
+
+    def __init__(self) -> None:
+        self._seen: NDArray[np.float32] | None = None
+
+    def is_new(self, picture: Pixels) -> bool:
+        small = _shrink(picture)
+        seen = self._seen
+        if seen is not None and seen.shape == small.shape:
+            if float(np.abs(small - seen).max()) <= _CHANGE:
+                return False
+        self._seen = small
+        return True
+
+
+class Reader:
+    """PP-OCR, loaded once and kept."""
+
+    def __init__(self, models: Mapping[str, Path], *, threads: int) -> None:
+        self._engine = rapidocr.RapidOCR(
+            params={
+                "Global.log_level": "error",
+                "Global.use_cls": False,
+                "Det.model_path": str(models["PP-OCRv6_det_small.onnx"]),
+                "Det.limit_type": "max",
+                "Det.limit_side_len": _DETECT_SIDE,
+                "Rec.model_path": str(models["PP-OCRv6_rec_small.onnx"]),
+                "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+                "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+            }
+        )
+        self.read(np.zeros((32, 32, 3), np.uint8))  # loads the models now, not with the first frame
+
+    def read(self, picture: Pixels) -> list[Line]:
+        """The lines, from top to bottom and left to right."""
+        height, width = picture.shape[:2]
+        found: Any = self._engine(np.ascontiguousarray(picture[..., ::-1]))
+        lines = [
+            Line(
+                text=text.strip(),
+                score=float(score),
+                top=round(float(box[:, 1].min()) / height, 3),
+                left=round(float(box[:, 0].min()) / width, 3),
+            )
+            for text, score, box in zip(
+                found.txts or (),
+                found.scores or (),
+                () if found.boxes is None else found.boxes,
+                strict=True,
+            )
+        ]
+        return [line for line in lines if line.text]
+
+
+def picture(rgb: bytes, width: int, height: int) -> Pixels:
+    return np.frombuffer(rgb, np.uint8).reshape(height, width, 3)
+
+
+def _shrink(picture: Pixels) -> NDArray[np.float32]:
+    """Every pixel the mean of 8 x 8, each colour for itself; a rest at the edges does not count."""
+    height, width = picture.shape[:2]
+    step = min(_SHRINK, height, width)
+    rows, columns = height // step, width // step
+    blocks = picture[: rows * step, : columns * step].reshape(rows, step, columns, step, 3)
+    return blocks.mean((1, 3), dtype=np.float32)

@@ -1,0 +1,244 @@
+"""What every database must do. Run on each driver there is."""
+
+import asyncio
+import sqlite3
+
+import pytest
+
+from telecine.db.sqlite import SQLite
+
+
+@pytest.fixture(params=["sqlite"])
+def database(request, tmp_path):
+    """Makes a database; again the same one, as another process would open it."""
+    return {"sqlite": lambda: SQLite(tmp_path / "telecine.db")}[request.param]
+
+
+def add(id, object_key="o"):
+    async def operation(tx):
+        return await tx.execute(
+            "insert_delivery", request_id=id, url=f"https://example.org/{object_key}", now=1.5
+        )
+
+    return operation
+
+
+def adopt(key, sha256):
+    async def operation(tx):
+        row = await tx.fetch_one("object_adopt", key=key, sha256=sha256, bytes=3, now=1.5)
+        return row["key"]
+
+    return operation
+
+
+async def known(tx):
+    return [row["key"] for row in await tx.fetch("objects_unreferenced", most=1000)]
+
+
+def test_a_write_that_returned_is_seen_by_every_later_read(run, database):
+    async def work():
+        async with database() as db:
+            for number in range(50):
+                await db.write(adopt(f"k{number}", f"s{number}"))
+                assert f"k{number}" in await db.read(known)
+
+    run(work())
+
+
+def test_what_was_written_is_there_after_a_restart(run, database):
+    async def work():
+        async with database() as db:
+            await db.write(adopt("k", "s"))
+        async with database() as db:
+            assert await db.read(known) == ["k"]
+
+    run(work())
+
+
+def test_an_operation_answers_with_what_it_returns(run, database):
+    async def work():
+        async with database() as db:
+            assert await db.write(adopt("k", "s")) == "k"
+            assert await db.write(adopt("k2", "s")) == "k"
+
+    run(work())
+
+
+def test_rows_are_mappings_and_keep_their_types(run, database):
+    async def work():
+        async with database() as db:
+            await db.write(adopt("ключ", "s"))
+            row = await db.read(lambda tx: tx.fetch_one("object_known", key="ключ"))
+            assert dict(row) == {"key": "ключ"}
+            assert await db.read(lambda tx: tx.fetch_one("object_known", key="none")) is None
+            assert await db.read(lambda tx: tx.fetch("object_known", key="none")) == []
+
+    run(work())
+
+
+def test_execute_tells_how_many_rows_it_changed(run, database):
+    async def work():
+        async with database() as db:
+            await db.write(adopt("k", "s"))
+
+            async def release(tx):
+                return [await tx.execute("object_release", key=key) for key in ("k", "k")]
+
+            assert await db.write(release) == [1, 0]
+
+    run(work())
+
+
+def test_an_operation_that_raises_undoes_all_of_itself_and_nothing_of_its_neighbours(run, database):
+    async def work():
+        async with database() as db:
+
+            async def breaks(tx):
+                await adopt("gone", "gone")(tx)
+                raise LookupError("on purpose")
+
+            results = await asyncio.gather(
+                db.write(adopt("a", "a")),
+                db.write(breaks),
+                db.write(adopt("b", "b")),
+                return_exceptions=True,
+            )
+            assert [results[0], results[2]] == ["a", "b"]
+            assert isinstance(results[1], LookupError)
+            assert sorted(await db.read(known)) == ["a", "b"]
+
+    run(work())
+
+
+def test_a_broken_reference_fails_only_the_operation_that_made_it(run, database):
+    async def work():
+        async with database() as db:
+            results = await asyncio.gather(
+                db.write(add("no such request")), db.write(adopt("a", "a")), return_exceptions=True
+            )
+            assert isinstance(results[0], Exception)
+            assert results[1] == "a"
+
+    run(work())
+
+
+def test_an_operation_that_waits_for_anything_else_is_refused_and_undone(run, database):
+    async def work():
+        async with database() as db:
+
+            async def sleeps(tx):
+                await adopt("k", "s")(tx)
+                await asyncio.sleep(0)
+
+            with pytest.raises(TypeError, match="await nothing but its transaction"):
+                await db.write(sleeps)
+            assert await db.read(known) == []
+
+    run(work())
+
+
+def test_a_write_goes_on_when_its_caller_is_cancelled(run, database):
+    async def work():
+        async with database() as db:
+            task = asyncio.create_task(db.write(adopt("k", "s")))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await db.write(adopt("k2", "s2"))
+            assert await db.read(known) == ["k", "k2"]
+
+    run(work())
+
+
+def test_writes_that_nobody_waits_for_keep_their_order_and_are_kept_when_it_closes(run, database):
+    async def work():
+        async with database() as db:
+            db.write_later(adopt("first", "s"))
+            assert await db.write(adopt("second", "s")) == "first"
+            db.write_later(adopt("last", "t"))
+        async with database() as db:
+            assert await db.read(known) == ["first", "last"]
+
+    run(work())
+
+
+def test_a_write_that_nobody_waits_for_tells_its_failure_to_the_log(run, database, caplog):
+    async def work():
+        async with database() as db:
+            db.write_later(add("no such request"))
+            await db.write(adopt("k", "s"))
+
+    run(work())
+    assert "nobody waits for failed" in caplog.text
+
+
+def test_a_read_sees_one_moment(run, database):
+    async def work():
+        async with database() as db:
+            await db.write(adopt("k", "s"))
+            loop = asyncio.get_running_loop()
+
+            async def twice(tx):
+                before = await known(tx)
+                writing = asyncio.run_coroutine_threadsafe(db.write(adopt("k2", "s2")), loop)
+                writing.result(10)
+                return before, await known(tx)
+
+            before, after = await db.read(twice)
+            assert before == after == ["k"]
+
+    run(work())
+
+
+def test_a_read_can_not_write(run, database):
+    async def work():
+        async with database() as db:
+            with pytest.raises(Exception, match="readonly|read-only"):
+                await db.read(adopt("k", "s"))
+            await db.write(adopt("k2", "s2"))
+            assert await db.read(known) == ["k2"]
+
+    run(work())
+
+
+def test_two_that_have_it_open_see_what_the_other_wrote(run, database):
+    async def work():
+        async with database() as one, database() as other:
+            await asyncio.gather(*(one.write(adopt(f"a{n}", f"a{n}")) for n in range(20)))
+            await asyncio.gather(*(other.write(adopt(f"b{n}", f"b{n}")) for n in range(20)))
+            assert len(await one.read(known)) == len(await other.read(known)) == 40
+
+    run(work())
+
+
+def test_using_it_unopened_says_so(run, database):
+    async def work():
+        db = database()
+        with pytest.raises(RuntimeError, match="not open"):
+            await db.write(adopt("k", "s"))
+        with pytest.raises(RuntimeError, match="not open"):
+            await db.read(known)
+        with pytest.raises(RuntimeError, match="not open"):
+            db.write_later(adopt("k", "s"))
+
+    run(work())
+
+
+def test_every_statement_can_be_prepared(tmp_path):
+    from telecine.db.sqlite import migrate, read_statements
+
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection, tmp_path)
+    values = dict.fromkeys(
+        [name for text in read_statements().values() for name in parameters(text)]
+    )
+    for text in read_statements().values():
+        connection.execute(f"EXPLAIN {text}", values)
+    connection.close()
+
+
+def parameters(text):
+    import re
+
+    return re.findall(r":(\w+)", text)

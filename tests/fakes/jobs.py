@@ -1,0 +1,190 @@
+"""The jobs layer on a real SQLite file, with a pipeline that does as its request says."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+from telecine.db.sqlite import SQLite
+from telecine.errors import InputError, ProviderUnavailable
+from telecine.files import Files
+from telecine.jobs.bells import Bells
+from telecine.jobs.executor import InProcess
+from telecine.jobs.gate import Gate
+from telecine.jobs.queue import Queue
+from telecine.jobs.states import States
+from telecine.jobs.worker import Worker
+from telecine.models import Caller, Delta, Done, Log, Receipt, Request, Usage
+from telecine.storage.local import LocalStorage
+
+ENDPOINT = "openrouter/router/video"
+
+
+def request(
+    do="answer", *, key="key", model="echo/echo", mode="queue", id=None, attachments=None, **more
+):
+    return Request(
+        id=id or str(uuid.uuid4()),
+        endpoint=ENDPOINT,
+        mode=mode,
+        caller=Caller(key),
+        document={"prompt": do, "model": model, **more},
+        attachments=attachments or {},
+    )
+
+
+class Pipeline:
+    """Does what the prompt says:
+
+    answer · wait (until `go`) · fail · bug · chat (logs, then waits) · busy-N (unavailable N times)
+    """
+
+    def __init__(self):
+        self.go = asyncio.Event()
+        self.started = []  # ids, in order
+        self.ended = []
+        self.stopped = []  # ids whose generator was closed early
+        self.running = Counter()  # by key
+        self.most = Counter()
+        self.models = Counter()
+        self.most_models = Counter()
+        self.tries = Counter()
+        self.cost = Usage(total_tokens=3, cost=Decimal(0), cost_source="free")
+        self.retry_after = None
+        self._began = asyncio.Condition()
+
+    async def began(self, count):
+        async with self._began:
+            await self._began.wait_for(lambda: len(self.started) >= count)
+
+    async def __call__(self, request):
+        key, model = request.caller.key_id, request.document["model"]
+        self.started.append(request.id)
+        self.running[key] += 1
+        self.models[model] += 1
+        self.most[key] = max(self.most[key], self.running[key])
+        self.most[None] = max(self.most[None], self.running.total())
+        self.most_models[model] = max(self.most_models[model], self.models[model])
+        async with self._began:
+            self._began.notify_all()
+        try:
+            async for event in self._do(request, request.document["prompt"]):
+                yield event
+        except (asyncio.CancelledError, GeneratorExit):
+            self.stopped.append(request.id)
+            raise
+        finally:
+            self.running[key] -= 1
+            self.models[model] -= 1
+        self.ended.append(request.id)
+
+    async def _do(self, request, do):
+        self.tries[request.id] += 1
+        if do == "wait":
+            await self.go.wait()
+        elif do == "chat":
+            yield Log("first line")
+            yield Log("second line")
+            await self.go.wait()
+            yield Log("last line")
+        elif do == "nap":
+            await asyncio.sleep(0.002)
+        elif do == "fail":
+            raise InputError("There is no video.", loc=("body", "video_urls"))
+        elif do == "bug":
+            raise ZeroDivisionError
+        elif do.startswith("busy-") and self.tries[request.id] <= int(do.removeprefix("busy-")):
+            raise ProviderUnavailable("The model is busy", retry_after_seconds=self.retry_after)
+        for word in ("The ", "answer", "."):
+            yield Delta(word)
+        yield self.cost
+        yield Receipt({"provider": "fake", "provider_model": "m", "attempt": request.attempt})
+        yield Done("stop")
+
+
+class House:
+    """All parts of the jobs layer, opened as the application opens them."""
+
+    def __init__(self, folder: Path, *, slots=4, lock="lock", stop_seconds=0.0, db=None, **options):
+        self.pipeline = Pipeline()
+        self.clock = options.pop("clock", time.time)
+        self.bells = Bells()
+        self.states = States(keep_seconds=1000)
+        self.db = db or SQLite(folder / "telecine.db")
+        self.storage = LocalStorage(folder / "objects")
+        self._folder = folder
+        self._lock = lock
+        self._slots = slots
+        self._stop_seconds = stop_seconds
+        self._worker_options = {"run_seconds": options.pop("run_seconds", 60)}
+        for name in ("sleep", "jitter", "monotonic"):
+            if name in options:
+                self._worker_options[name] = options.pop(name)
+        self._gate_options = options
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self):
+        enter = self._stack.enter_async_context
+        common = {"db": self.db, "states": self.states, "clock": self.clock}
+        await enter(self.db)
+        await enter(self.storage)
+        self.files = Files(db=self.db, storage=self.storage, clock=self.clock)
+        self.executor = await enter(
+            InProcess(**common, lock=self._folder / self._lock, stop_seconds=self._stop_seconds)
+        )
+        common |= {"executor": self.executor, "bells": self.bells}
+        self.gate = Gate(**common, slots=self._slots, **self._gate_options)
+        self.queue = Queue(**common, files=self.files, gate=self.gate)
+        self.worker = await enter(
+            Worker(
+                **common,
+                pipeline=self.pipeline,
+                gate=self.gate,
+                slots=self._slots,
+                **self._worker_options,
+            )
+        )
+        return self
+
+    async def __aexit__(self, *error):
+        await self._stack.__aexit__(*error)
+
+    async def ended(self, id):
+        """The job, once it has ended."""
+        async for job in self.queue.watch(id, logs=False):
+            last = job
+        return last
+
+    async def submit(self, do="answer", **options):
+        how = {k: options.pop(k) for k in list(options) if k in SUBMIT}
+        return (await self.queue.submit(request(do, **options), **how)).id
+
+    async def rows(self, sql, **values):
+        """What a question in plain SQL answers, past all our own statements."""
+        await self.db.write(_nothing)
+        return await asyncio.to_thread(self._rows, sql, values)
+
+    def _rows(self, sql, values):
+        import sqlite3
+
+        with contextlib.closing(sqlite3.connect(self._folder / "telecine.db")) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(sql, values)]
+
+
+SUBMIT = {
+    "priority",
+    "webhook_url",
+    "start_seconds",
+    "max_queue_length",
+    "no_retry",
+    "store_io",
+    "idempotency_key",
+}
+
+
+async def _nothing(tx):
+    return None
