@@ -16,7 +16,7 @@ from contextlib import aclosing
 from typing import Any
 
 from telecine import ledger, wire
-from telecine.errors import TelecineError
+from telecine.errors import InputError, TelecineError
 from telecine.media import plan
 from telecine.media.sources import Sources
 from telecine.models import (
@@ -60,6 +60,7 @@ class Inference:
         story = _Story(request, self._clock)
         try:
             asked = wire.parse_input(request.endpoint, request.document)
+            _refuse_data_as_text(request, asked)
             route = await self._registry.resolve(asked.model)
             story.took(asked, route)
             async with self._sources.hold(request) as held:
@@ -98,6 +99,13 @@ class Inference:
         yield story.usage
         yield story.receipt(None)
         yield Done(story.upstream.finish_reason if story.upstream else None)
+
+
+def _refuse_data_as_text(request: Request, asked: VideoRequest) -> None:
+    """A long data URI anywhere in a body becomes a placeholder; only videos have a use for one."""
+    for field in ("prompt", "system_prompt", "model"):
+        if getattr(asked, field) in request.attachments:
+            raise InputError("Input should be text, not a data URI", loc=("body", field))
 
 
 def _call(request: Request, asked: VideoRequest, route: Route, parts: list[Part]) -> Call:

@@ -167,7 +167,8 @@ def _video_request(given: VideoInput) -> VideoRequest:
         videos=videos,
         system_prompt=given.system_prompt,
         reasoning=bool(given.reasoning),
-        temperature=given.temperature,
+        # fal's default of 1 is the models' own: what nobody asked for is not sent.
+        temperature=given.temperature if "temperature" in given.model_fields_set else None,
         max_tokens=given.max_tokens,
         receipt=bool(given.receipt),
         strict=bool(given.strict),

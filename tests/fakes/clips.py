@@ -37,11 +37,11 @@ def endless(path, *, width=3840, height=2160, count=400):
         stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p"
         frame = picture(width, height, (90, 120, 60)).reformat(format="yuvj420p")
         frame.pts = 0
-        data = [bytes(p) for p in (*stream.encode(frame), *stream.encode(None))][0]
+        data = bytes(next(iter((*stream.encode(frame), *stream.encode(None)))))
         for index in range(count):
             packet = av.Packet(data)
-            packet.stream, packet.time_base = stream, stream.time_base
-            packet.pts = packet.dts = round(index / 25 / stream.time_base)
+            packet.stream, packet.time_base = stream, Fraction(1, 25)
+            packet.pts = packet.dts = index
             packet.is_keyframe = True
             out.mux(packet)
     return path

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.fakes import clips
 
 from telecine.errors import UnsupportedMedia
 from telecine.media.pool import Pool
 from telecine.models import Video
-from tests.fakes import clips
 
 DATA = Path(__file__).parents[1] / "data"
 TRUTH = {file["file"]: file for file in json.loads((DATA / "media.json").read_text())["files"]}

@@ -208,7 +208,7 @@ def test_the_banner_says_where_which_providers_and_how(tmp_path):
 def test_the_banner_names_the_variable_that_unlocks_a_provider(tmp_path):
     text = serve.banner(load(tmp_path), "http://127.0.0.1:8484", None)
     assert "openrouter: needs a key in the environment variable OPENROUTER_API_KEY" in text
-    assert f"telecine keys create --data {tmp_path}" in text
+    assert f" keys create --data {tmp_path}" in text
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def entries(document):
 
 
 def test_prompt_and_model_are_enough():
-    assert wire.parse_input(EP, MINIMAL) == VideoRequest(prompt="p", model="m", temperature=1)
+    assert wire.parse_input(EP, MINIMAL) == VideoRequest(prompt="p", model="m")
 
 
 def test_the_enterprise_endpoint_takes_the_same():

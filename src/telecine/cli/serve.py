@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import logging
 import shlex
+import shutil
 import socket
 import sys
 from collections.abc import Sequence
@@ -197,10 +198,15 @@ def _provider(name: str, provider: ProviderSettings) -> str:
 def _key_lines(settings: Settings, key: str | None) -> list[str]:
     if not settings.auth.required:
         return ["none is asked for, on this machine alone"]
-    create = f"telecine keys create --data {shlex.quote(str(settings.data.dir))}"
+    create = f"{_command()} keys create --data {shlex.quote(str(settings.data.dir))}"
     if key:
         return [f"export FAL_KEY={key}", f"(shown this once; another: {create})"]
     return [f"export FAL_KEY=$({create})"]
+
+
+def _command() -> str:
+    """How to call us again: by name where the shell finds that, else as we were called."""
+    return "telecine" if shutil.which("telecine") else shlex.quote(sys.argv[0])
 
 
 def _calls(settings: Settings, url: str) -> list[str]:
@@ -208,7 +214,7 @@ def _calls(settings: Settings, url: str) -> list[str]:
     key = ' -H "Authorization: Key $FAL_KEY"' if settings.auth.required else ""
     proxy = f'proxyUrl: {{ url: "{url}/api/fal/proxy", when: "always" }}'
     return [
-        f'telecine run clip.mp4 -p "What is said?" --server {url}',
+        f'{_command()} run clip.mp4 -p "What is said?" --server {url}',
         '(printf \'{"model":"local/report","prompt":"What is said?","video_urls":["data:;base64,\'',
         """ base64 < clip.mp4 | tr -d '\\n'; printf '"]}') |""",
         f"curl -sS {url}/openrouter/router/video{key} \\",

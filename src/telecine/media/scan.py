@@ -373,7 +373,7 @@ class _Base64:
     def raw(self, raw: bytes) -> bytes:
         if not self._is_padded and not self._percent.rest:
             # some write every slash as \/, which is one character in 64
-            plain = raw.replace(b"\\/", b"/") if b"\\/" in raw else raw
+            plain = raw.replace(b"\\/", b"/") if b"\\" in raw else raw
             block = self._rest + plain if self._rest else plain
             end = len(block) & ~3
             try:

@@ -49,14 +49,18 @@ class Registry:
         return self._providers
 
     async def resolve(self, model: str) -> Route:
-        """The first that has it: an alias (`"*"` stands for every name; the target is not looked up
-        among the aliases again), a provider named in front, OpenRouter if it has a key, any
-        provider that lists the name.
+        """The first that has it: an alias, a provider named in front, the alias `"*"`, OpenRouter if
+        it has a key, any provider that lists the name. What an alias points to is not looked up
+        among the aliases again.
 
         Raises InputError when none has it, ProviderRejected when the one that should has it not.
         """
-        name = self._aliases.get(model, self._aliases.get("*", model))
-        provider, own_name = self._named(name) or await self._offering(name, model)
+        name = self._aliases.get(model, model)
+        found = self._named(name)
+        if found is None and name == model and "*" in self._aliases:
+            name = self._aliases["*"]
+            found = self._named(name)
+        provider, own_name = found or await self._offering(name, model)
         price = await provider.price(own_name) if isinstance(provider, OpenRouter) else None
         return Route(model, provider, own_name, await provider.capabilities(own_name), price)
 
@@ -71,6 +75,8 @@ class Registry:
                 f"that api_key_env of [providers.{prefix}] names",
                 name,
             )
+        if isinstance(provider, OpenRouter) and "/" not in rest:
+            return provider, name  # one of the router's own models, such as openrouter/auto
         return provider, rest
 
     async def _offering(self, name: str, asked: str) -> tuple[Provider, str]:

@@ -92,6 +92,14 @@ def test_an_alias_comes_first_and_the_exact_one_before_the_star(run):
     assert resolve(run, "c/d", vllm, Offline(), aliases=aliases) == "local: report"
 
 
+def test_the_star_takes_no_name_that_says_its_provider(run):
+    assert resolve(run, "vllm/B", Listing("vllm", []), aliases={"*": "local/report"}) == "vllm: B"
+
+
+def test_the_routers_own_models_keep_their_name(run):
+    assert resolve(run, "openrouter/auto", Offline()) == "openrouter: openrouter/auto"
+
+
 def test_an_alias_is_not_looked_up_again(run):
     aliases = {"a": "local/b", "local/b": "a", "*": "a"}
     assert resolve(run, "a", aliases=aliases) == "local: b"
