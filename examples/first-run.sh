@@ -9,9 +9,9 @@ data=$here/.telecine
 port=${TELECINE_SERVER_PORT:-8484}
 url=http://127.0.0.1:$port
 
-echo "What is said and shown in examples/clips/nasa_webb.mp4? (no key, no network)"
+echo "What happens in examples/clips/nasa_webb.mp4? Answered here, without a key or a network:"
 echo
-"$telecine" run examples/clips/nasa_webb.mp4 -p "What is said and shown?"
+"$telecine" run examples/clips/nasa_webb.mp4 -p "What happens in this video?"
 echo
 
 if [ ! -s "$data/key" ] || [ ! -e "$data/telecine.db" ]; then

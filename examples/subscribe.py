@@ -16,6 +16,18 @@ hosts.QUEUE_URL_FORMAT = f"{server}/queue/"
 hosts.REST_URL = f"{server}/rest"
 hosts.CDN_URL = f"{server}/cdn"
 
+shown = 0
+
+
+def show_progress(status: fal_client.Status) -> None:
+    """Every status holds the whole log so far."""
+    global shown  # noqa: PLW0603 - an example without a class
+    logs = getattr(status, "logs", None) or []
+    for line in logs[shown:]:
+        print(line["message"], file=sys.stderr)
+    shown = max(shown, len(logs))
+
+
 path, prompt = sys.argv[1:]
 result = fal_client.subscribe(
     "openrouter/router/video",
@@ -25,9 +37,7 @@ result = fal_client.subscribe(
         "video_urls": [fal_client.upload_file(path)],
     },
     with_logs=True,
-    on_queue_update=lambda status: [
-        print(line["message"], file=sys.stderr) for line in getattr(status, "logs", None) or ()
-    ],
+    on_queue_update=show_progress,
 )
 print(result["output"])
 print(result["usage"], file=sys.stderr)

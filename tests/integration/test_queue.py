@@ -387,10 +387,7 @@ def test_the_position_is_the_order_in_which_they_start(run, house):
         async with house(slots=1) as h:
             await h.submit("wait", key="k0")
             await h.pipeline.began(1)
-            ids = [
-                await h.submit(key=f"k{n % 3}", priority=("normal", "low")[n % 4 == 0])
-                for n in range(24)
-            ]
+            ids = [await h.submit(key=f"k{n * n % 5}") for n in range(24)]
             positions = {}
             for id in ids:
                 positions[id] = (await h.queue.status(id, logs=False)).queue_position

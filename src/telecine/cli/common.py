@@ -97,9 +97,11 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Aligned columns; the header only when there is something under it, and on a terminal."""
+    """Aligned columns on stdout, with a header on a terminal; that there are none, on stderr."""
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
-    if cells and sys.stdout.isatty():
+    if not cells:
+        typer.echo("none yet", err=True)
+    elif sys.stdout.isatty():
         cells.insert(0, [column.upper() for column in columns])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:

@@ -74,7 +74,8 @@ WITH RECURSIVE pair (seq) AS (
     )
     FROM pair JOIN requests AS here ON here.seq = pair.seq
 )
-SELECT waiting.seq, waiting.id, waiting.key_id, waiting.model, waiting.priority
+SELECT waiting.seq, waiting.id, waiting.key_id, waiting.model, waiting.priority,
+       coalesce((SELECT served FROM turns WHERE turns.key_id = waiting.key_id), 0) AS served
 FROM pair
 JOIN requests AS head ON head.seq = pair.seq
 JOIN requests AS waiting ON waiting.seq IN (
@@ -89,6 +90,12 @@ JOIN requests AS waiting ON waiting.seq IN (
 UPDATE requests SET state = 'running', attempt = attempt + 1, started_at = :now
 WHERE id = :id AND state = 'queued';
 
+-- name: take_turn
+-- Sends a key to the end of its round.
+INSERT INTO turns (key_id, served)
+SELECT :key_id, coalesce(max(served), 0) + 1 FROM turns WHERE true
+ON CONFLICT (key_id) DO UPDATE SET served = excluded.served;
+
 -- name: overdue_requests
 -- Those that were to start by now and never did.
 SELECT id, attempt FROM requests
@@ -102,20 +109,18 @@ UNION ALL
 SELECT 'stop', id FROM requests WHERE state = 'running' AND cancel_requested = 1;
 
 -- name: queue_position
--- How many start before this request if nothing else arrives: the order of the gate, limits aside.
--- A key's turn is what it runs already plus the place in its own line.
-WITH busy AS (
-    SELECT key_id, count(*) AS n FROM requests WHERE state = 'running' GROUP BY key_id
-), line AS (
-    SELECT waiting.seq, waiting.priority,
-           coalesce(busy.n, 0) + row_number() OVER (
-               PARTITION BY waiting.key_id ORDER BY waiting.priority, waiting.seq
-           ) AS turn
-    FROM requests AS waiting LEFT JOIN busy ON busy.key_id = waiting.key_id
+-- How many start before this request if nothing else arrives, limits aside: in rounds, as the
+-- gate serves the keys.
+WITH line AS (
+    SELECT waiting.seq, waiting.priority, coalesce(turns.served, 0) AS served,
+           row_number() OVER own AS round, first_value(waiting.seq) OVER own AS first
+    FROM requests AS waiting LEFT JOIN turns ON turns.key_id = waiting.key_id
     WHERE waiting.state = 'queued'
+    WINDOW own AS (PARTITION BY waiting.key_id, waiting.priority ORDER BY waiting.seq)
 )
 SELECT count(*) AS n FROM line JOIN line AS mine ON mine.seq = :seq
-WHERE (line.priority, line.turn, line.seq) < (mine.priority, mine.turn, mine.seq);
+WHERE (line.priority, line.round, line.served, line.first)
+    < (mine.priority, mine.round, mine.served, mine.first);
 
 -- name: queue_position_by_age
 -- The same without regard to keys: what a deep queue can afford to be asked ten times a second.

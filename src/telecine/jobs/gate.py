@@ -1,7 +1,7 @@
 """Who may run next, and how much may run or wait at once.
 
 Free slots go to the requests that wait, `normal` before `low`. Between keys the one that runs
-least comes first, then the order of arrival. A key or a model that runs as much as it may is
+least comes first, then the one that was served longest ago, then the order of arrival. A key or a model that runs as much as it may is
 passed over without holding up the others. Live calls (run, stream) do not wait: they take their
 place at once or are refused; queued requests of the same key count with them.
 
@@ -212,6 +212,9 @@ class Gate:
         ]
         if not admitted:
             return overdue, [], _nothing
+        last = {row["key_id"]: place for place, row in enumerate(admitted)}
+        for key_id in sorted(last, key=last.__getitem__):
+            await tx.execute("take_turn", key_id=key_id)
         return overdue, admitted, await self._executor.dispatch([r["id"] for r in admitted], tx)
 
     async def _has_work(self) -> bool:
@@ -245,12 +248,14 @@ def choose(waiting: Iterable[Row], running: Iterable[Row], free: int, limits: Li
         per_key[row["key_id"]] += row["n"]
         per_model[row["model"]] += row["n"]
     lines: dict[str, deque[Row]] = defaultdict(deque)
+    served: dict[str, tuple[int, int]] = {}
     for row in sorted(waiting, key=_place):
         lines[row["key_id"]].append(row)
+        served[row["key_id"]] = (0, row["served"])
 
-    def turn(key_id: str) -> tuple[int, int, int, str]:
+    def turn(key_id: str) -> tuple[int, int, tuple[int, int], int, str]:
         priority, seq = _place(lines[key_id][0])
-        return priority, per_key[key_id], seq, key_id
+        return priority, per_key[key_id], served[key_id], seq, key_id
 
     chosen: list[Row] = []
     heads = [turn(key_id) for key_id in lines]
@@ -264,6 +269,7 @@ def choose(waiting: Iterable[Row], running: Iterable[Row], free: int, limits: Li
             chosen.append(row)
             per_key[key_id] += 1
             per_model[row["model"]] += 1
+            served[key_id] = (len(chosen), 0)
         if lines[key_id]:
             heapq.heappush(heads, turn(key_id))
     return chosen

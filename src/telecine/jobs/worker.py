@@ -107,7 +107,10 @@ class Worker:
         except BaseException as hurry:
             await self._loops.__aexit__(type(hurry), hurry, hurry.__traceback__)
             raise
-        await self._loops.__aexit__(kind, error, trace)
+        if isinstance(error, asyncio.CancelledError):  # perhaps because a loop died: it tells
+            await self._loops.__aexit__(kind, error, trace)
+        else:
+            await self._loops.__aexit__(None, None, None)
 
     async def _stop(self) -> None:
         assert self._gate_loop is not None, "it was entered"

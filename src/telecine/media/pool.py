@@ -33,6 +33,7 @@ SUPPORTED_FORMATS = ("mp4", "mpeg", "mov", "webm")
 
 _MODULE = "telecine.media.child"
 _IDLE_SECONDS = 60.0
+_PING_SECONDS = 5.0
 _JOBS_PER_CHILD = 200  # FFmpeg leaks a little, and heaps fragment
 
 
@@ -176,7 +177,7 @@ class _Lane:
     async def _take(self) -> Child:
         while self._idle:
             child = self._idle.pop()
-            if child.is_alive:
+            if await self._answers(child):
                 return child
             await self._discard(child)
         child = Child(
@@ -193,6 +194,15 @@ class _Lane:
             del self._jobs[child]
             raise
         return child
+
+    async def _answers(self, child: Child) -> bool:
+        """Whether it is still there: the news of a process's end may come after the next job."""
+        try:
+            async for _ in child.task({"task": "ping"}, stall_seconds=_PING_SECONDS):
+                pass
+        except ChildDied:
+            return False
+        return True
 
     async def _give_back(self, child: Child) -> None:
         if child not in self._jobs:

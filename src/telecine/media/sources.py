@@ -144,7 +144,7 @@ class Held:
         InputError with every problem known when the first video fails, each at its name's loc in
         the order of `names`, after it gave up on the others; and LimitReached from the spool.
         """
-        _raise_if_any([(name, self._unusable(name.text)) for name in names])
+        self._raise_if_any([(name, self._unusable(name.text)) for name in names])
         said: asyncio.Queue[Log | None] = asyncio.Queue()
         jobs: dict[str, asyncio.Task[tuple[_Found, Probe]]] = {}
         for number, name in enumerate(names, 1):
@@ -162,7 +162,7 @@ class Held:
             failures = [(name, _failure(jobs[name.text])) for name in names]
             if any(failure for _, failure in failures):
                 await self.stop()
-                _raise_if_any(failures)
+                self._raise_if_any(failures)
         for position, name in enumerate(names):
             yield _video(position, name, *jobs[name.text].result())
 
@@ -290,28 +290,27 @@ class Held:
                 f"{what.capitalize()} is no longer kept: send it again"
             ) from error
 
+    def _raise_if_any(self, failures: Sequence[tuple[VideoName, BaseException | None]]) -> None:
+        """Raise what failed as one error, each problem at its name's loc.
+
+        Anything but an InputError goes first: it is about the server, and no name's fault.
+        """
+        errors = [(name, failure) for name, failure in failures if failure is not None]
+        problems: list[Problem] = []
+        for name, error in errors:
+            if not isinstance(error, InputError):
+                raise error
+            attachment = self._attachments.get(name.text)
+            shown = attachment.origin if attachment else _echo(name.text)
+            problems += [replace(each, loc=name.loc, input=shown) for each in error.problems]
+        if errors:
+            first = errors[0][1]
+            assert isinstance(first, InputError)
+            raise type(first)(first.message, type=first.type, problems=problems) from first
+
 
 def _failure(job: asyncio.Task[Any]) -> BaseException | None:
     return job.exception() if job.done() and not job.cancelled() else None
-
-
-def _raise_if_any(failures: Sequence[tuple[VideoName, BaseException | None]]) -> None:
-    """Raise what failed as one error, each problem at its name's loc.
-
-    Anything but an InputError goes first: it is about the server, and no name's fault.
-    """
-    errors = [(name, failure) for name, failure in failures if failure is not None]
-    problems: list[Problem] = []
-    for name, error in errors:
-        if not isinstance(error, InputError):
-            raise error
-        problems += [
-            replace(problem, loc=name.loc, input=_echo(name.text)) for problem in error.problems
-        ]
-    if errors:
-        first = errors[0][1]
-        assert isinstance(first, InputError)
-        raise type(first)(first.message, type=first.type, problems=problems) from first
 
 
 def _video(position: int, name: VideoName, found: _Found, probe: Probe) -> Video:

@@ -8,11 +8,18 @@ from hypothesis import strategies as st
 from telecine.jobs.gate import Limits, choose
 
 
-def waiting(*rows):
+def waiting(*rows, **served):
     """Rows from "key model priority" in order of arrival."""
     split = (row.split() for row in rows)
     return [
-        {"seq": seq, "id": str(seq), "key_id": key, "model": model, "priority": int(priority)}
+        {
+            "seq": seq,
+            "id": str(seq),
+            "key_id": key,
+            "model": model,
+            "priority": int(priority),
+            "served": served.get(key, 0),
+        }
         for seq, (key, model, priority) in enumerate(split)
     ]
 
@@ -41,6 +48,10 @@ def test_a_key_that_runs_less_comes_first():
     assert order(waiting("a m 0", "b m 0"), [running("a", "m", 1)]) == [1, 0]
 
 
+def test_a_key_that_was_served_longer_ago_comes_first():
+    assert order(waiting("a m 0", "b m 0", "c m 0", a=2, c=1)) == [1, 2, 0]
+
+
 def test_no_more_than_the_free_slots():
     assert order(waiting("a m 0", "b m 0", "c m 0"), free=2) == [0, 1]
 
@@ -66,10 +77,13 @@ rows = st.lists(
 )
 
 
-@given(rows, rows, st.integers(0, 6), st.integers(0, 3), st.integers(0, 3))
-def test_it_is_the_plain_rule_step_by_step(line, busy, free, per_key, per_model):
+turns = st.fixed_dictionaries({key: st.integers(0, 4) for key in "abc"})
+
+
+@given(rows, rows, turns, st.integers(0, 6), st.integers(0, 3), st.integers(0, 3))
+def test_it_is_the_plain_rule_step_by_step(line, busy, served, free, per_key, per_model):
     """Against the rule written as a loop: take the best admissible row until there is none."""
-    rows = waiting(*(f"{key} {model} {priority}" for key, model, priority in line))
+    rows = waiting(*(f"{key} {model} {priority}" for key, model, priority in line), **served)
     busy_rows = [running(key, model, 1) for key, model, _ in busy]
     keys, models = Counter(k for k, _, _ in busy), Counter(m for _, m, _ in busy)
     left, expected = list(rows), []
@@ -82,7 +96,16 @@ def test_it_is_the_plain_rule_step_by_step(line, busy, free, per_key, per_model)
         ]
         if not may:
             break
-        best = min(may, key=lambda row: (row["priority"], keys[row["key_id"]], row["seq"]))
+        best = min(
+            may,
+            key=lambda row: (
+                row["priority"],
+                keys[row["key_id"]],
+                served[row["key_id"]],
+                row["seq"],
+            ),
+        )
+        served[best["key_id"]] = 100 + len(expected)
         left.remove(best)
         expected.append(best["seq"])
         keys[best["key_id"]] += 1

@@ -42,6 +42,12 @@ CREATE INDEX requests_by_time ON requests (created_at);
 CREATE INDEX requests_expiring ON requests (expires_at) WHERE expires_at IS NOT NULL;
 CREATE UNIQUE INDEX requests_idempotency ON requests (key_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 
+-- Whose turn it was: keys that wait are served in rounds, the one longest ago first.
+CREATE TABLE turns (
+    key_id  TEXT PRIMARY KEY,
+    served  INTEGER NOT NULL                                  -- grows with every admission
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE logs (
     request_id  TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
     seq         INTEGER NOT NULL,

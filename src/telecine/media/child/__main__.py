@@ -1,6 +1,7 @@
 """The loop: limit yourself, then do one task after another until the parent closes the pipe.
 
 Tasks and their answers, in the frames of `telecine.processes`:
+    {"task": "ping"}                                        -> nothing but the end
     {"task": "probe", "path": ...}                          -> {"probe": {...}}
     {"task": "frames", "path": ..., "fps": ..., "max_side": ...}
                                                             -> {"frame": {...}} + RGB, many
@@ -63,6 +64,8 @@ def _answer(task: dict[str, Any], out: BinaryIO) -> None:
 def _run(task: dict[str, Any]) -> Iterator[Answer]:
     # NumPy costs a probing process 25 MB that it has no use for: it comes with the frames.
     match task["task"]:
+        case "ping":
+            return iter(())
         case "probe":
             from telecine.media.child import probe
 
