@@ -566,7 +566,7 @@ def test_a_job_cancelled_at_any_moment_ends_once(run, house):
             jobs = await asyncio.gather(*map(h.ended, ids))
             assert {job.state for job in jobs[1::2]} == {"succeeded"}
             assert {job.state for job in jobs[::2]} <= {"succeeded", "cancelled"}
-            assert len(await h.rows("SELECT * FROM attempts")) == len(h.pipeline.started)
+            assert len(h.pipeline.started) == len(set(h.pipeline.started))
             assert not h.gate._inside
 
     run(work())

@@ -15,7 +15,8 @@ import asyncio
 import heapq
 import logging
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from telecine import telemetry
@@ -60,7 +61,7 @@ class Gate:
         self._passing = asyncio.Lock()
         self._waiting = 0
         self._changes = 0
-        self._arriving = 0
+        self._moving = 0
         self._inside: dict[str, str] = {}
         self._per_key: Counter[str] = Counter()
         self._jobs: set[str] = set()
@@ -84,19 +85,28 @@ class Gate:
                 type="queue_full",
                 data={"limit": limit},
             )
-        self._arriving += 1
+        self._moving += 1
         self._add_waiting(1)
         return self._waiting - 1
 
     def arrived(self, *, is_waiting: bool, start_in: float | None = None) -> None:
         """The row is there (or not, after all); it is to be started within `start_in` seconds."""
-        self._arriving -= 1
+        self._moving -= 1
         if not is_waiting:
             self._add_waiting(-1)
             return
         self.ring()
         if start_in is not None:
             self.ring_in(start_in)
+
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        """While a row joins or leaves the line, what the rows say and the tally may differ."""
+        self._moving += 1
+        try:
+            yield
+        finally:
+            self._moving -= 1
 
     def left_line(self) -> None:
         """A request that waited was cancelled."""
@@ -226,7 +236,7 @@ class Gate:
             return await tx.fetch("gate_agenda", now=now), waiting["n"] if waiting else 0
 
         agenda, waiting = await self._db.read(operation)
-        if self._changes == changes and not self._arriving:
+        if self._changes == changes and not self._moving:
             self._add_waiting(waiting - self._waiting)
         for row in agenda:
             if row["what"] == "stop":

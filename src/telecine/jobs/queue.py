@@ -251,9 +251,11 @@ class Queue:
                 raise _not_found(request_id)
             return "ended"
 
-        done = await self._db.write(operation)
+        with self._gate.moving():
+            done = await self._db.write(operation)
+            if done == "cancelled":
+                self._gate.left_line()
         if done == "cancelled":
-            self._gate.left_line()
             self._bells.ring([request_id])
         elif done == "stopping":
             await self._executor.cancel(request_id)

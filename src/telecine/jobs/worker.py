@@ -332,16 +332,14 @@ class Worker:
             await (record if is_back else finish)(tx)
             return is_back
 
-        is_back = False
-        try:
+        with self._gate.moving():
             is_back = await self._save(f"return of {run.id}", operation)
-        finally:
             if is_back:
                 self._gate.returned(run.id, due_in=due_in)
             else:
                 self._gate.leave(run.id)
                 self._count(run, ending)
-            self._bells.ring([run.id])
+        self._bells.ring([run.id])
 
     # ------------------------------------------------------------ both
 
@@ -417,11 +415,20 @@ class Worker:
         return operation
 
     async def _save(self, name: str, operation: Operation[T]) -> T:
-        """Write until it is written, whatever happens to the caller meanwhile."""
+        """Write until it is written; the caller's own cancellation takes effect after that."""
         saving = asyncio.create_task(self._persist(operation), name=name)
         self._saving.add(saving)
         saving.add_done_callback(self._saving.discard)
-        return await asyncio.shield(saving)
+        interruption: asyncio.CancelledError | None = None
+        while not saving.done():
+            try:
+                await asyncio.wait([saving])
+            except asyncio.CancelledError as error:
+                interruption = error
+        result = saving.result()
+        if interruption:
+            raise interruption
+        return result
 
     async def _persist(self, operation: Operation[T]) -> T:
         seconds = 0.1
