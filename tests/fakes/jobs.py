@@ -186,5 +186,11 @@ SUBMIT = {
 }
 
 
-async def _nothing(tx):
+async def until(is_so):
+    """Wait for what nobody rings a bell for."""
+    while not is_so():  # noqa: ASYNC110
+        await asyncio.sleep(0.0005)
+
+
+async def _nothing(_):
     return None

@@ -8,10 +8,10 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
+from tests.fakes.jobs import House, request, until
 
 from telecine.errors import BadRequest, LimitReached, NotFound
 from telecine.models import Attachment
-from tests.fakes.jobs import House, request
 
 
 @pytest.fixture
@@ -40,11 +40,11 @@ class Clock:
 def test_a_job_is_answered_as_a_live_call_would_be(run, house):
     async def work():
         async with house() as h:
-            id = await h.submit()
-            job = await h.ended(id)
+            job_id = await h.submit()
+            job = await h.ended(job_id)
             assert (job.state, job.attempt) == ("succeeded", 1)
             assert job.inference_seconds > 0
-            result = await h.queue.result(id)
+            result = await h.queue.result(job_id)
             assert json.loads(result.body)["output"] == "The answer."
             live = await h.worker.run(request(mode="run"))
             assert live.body == result.body
@@ -55,14 +55,14 @@ def test_a_job_is_answered_as_a_live_call_would_be(run, house):
 def test_a_job_that_fails_keeps_its_own_status_and_body(run, house):
     async def work():
         async with house() as h:
-            id = await h.submit("fail")
-            job = await h.ended(id)
+            job_id = await h.submit("fail")
+            job = await h.ended(job_id)
             assert (job.state, job.error, job.error_type) == (
                 "failed",
                 "There is no video.",
                 "value_error",
             )
-            result = await h.queue.result(id)
+            result = await h.queue.result(job_id)
             assert result.status == 422
             assert json.loads(result.body)["detail"][0]["loc"] == ["body", "video_urls"]
 
@@ -72,9 +72,9 @@ def test_a_job_that_fails_keeps_its_own_status_and_body(run, house):
 def test_a_bug_is_a_bare_500_and_a_story_in_the_log(run, house, caplog):
     async def work():
         async with house() as h:
-            id = await h.submit("bug")
-            await h.ended(id)
-            result = await h.queue.result(id)
+            job_id = await h.submit("bug")
+            await h.ended(job_id)
+            result = await h.queue.result(job_id)
             assert (result.status, json.loads(result.body)) == (
                 500,
                 {"detail": "Internal Server Error"},
@@ -88,8 +88,8 @@ def test_submit_accepts_documents_that_make_no_sense(run, house):
     async def work():
         async with house() as h:
             for document in (None, [], "text", {"model": 5}, {"model": "\ud800\0"}):
-                id = (await h.queue.submit(replace(request(), document=document))).id
-                assert (await h.ended(id)).state == "failed"
+                job_id = (await h.queue.submit(replace(request(), document=document))).id
+                assert (await h.ended(job_id)).state == "failed"
 
     run(work())
 
@@ -123,9 +123,9 @@ def test_a_live_call_is_no_job(run, house):
 def test_the_result_of_an_unfinished_job_is_refused_in_the_words_clients_compare(run, house):
     async def work():
         async with house() as h:
-            id = await h.submit("wait")
-            with pytest.raises(BadRequest, match="^Request is still in progress$"):
-                await h.queue.result(id)
+            job_id = await h.submit("wait")
+            with pytest.raises(BadRequest, match=r"^Request is still in progress$"):
+                await h.queue.result(job_id)
 
     run(work())
 
@@ -156,6 +156,11 @@ def test_two_at_once_with_one_idempotency_key_make_one_job(run, house):
 
 
 # ---------------------------------------------------------------- bytes
+
+
+async def stored(h):
+    keys = h.storage.keys()
+    return [key async for key in keys]
 
 
 def spooled(folder, content=b"video"):
@@ -214,7 +219,7 @@ def test_the_same_bytes_twice_are_stored_once(run, house, tmp_path):
             for _ in range(2):
                 await h.queue.submit(request(attachments={"x": spooled(tmp_path)}))
             objects = await h.rows("SELECT key FROM objects")
-            assert [key async for key in h.storage.keys()] == [objects[0]["key"]]
+            assert await stored(h) == [objects[0]["key"]]
             assert len(await h.rows("SELECT * FROM pins")) == 2
 
     run(work())
@@ -227,7 +232,7 @@ def test_a_submit_that_the_disk_refuses_leaves_no_bytes_and_no_place(run, house,
             with pytest.raises(Exception, match="disk is full"):
                 await h.queue.submit(request(attachments={"x": spooled(tmp_path)}))
             full.free()
-            assert [key async for key in h.storage.keys()] == []
+            assert await stored(h) == []
             assert h.gate._waiting == 0
             assert await h.rows("SELECT 1 FROM requests") == []
 
@@ -247,8 +252,8 @@ def test_an_uploaded_file_that_is_named_is_pinned(run, house, tmp_path):
             file = await h.files.keep("key", "a.mp4", "video/mp4", None, Spooled())
             url = f"https://fal.media{file.path}"
             for named in ({"video_urls": [url, 7, "https://example.org/x"]}, {"video_url": url}):
-                id = await h.submit("wait", **named)
-                pins = await h.rows("SELECT * FROM pins WHERE request_id = :id", id=id)
+                job_id = await h.submit("wait", **named)
+                pins = await h.rows("SELECT * FROM pins WHERE request_id = :id", id=job_id)
                 assert [pin["object"] for pin in pins] == [file.object or pins[0]["object"]]
 
     run(work())
@@ -347,13 +352,13 @@ def test_a_job_waits_while_a_live_call_uses_up_the_limit(run, house):
         async with house(per_key=1) as h:
             call = asyncio.create_task(h.worker.run(request("wait", mode="run")))
             await h.pipeline.began(1)
-            id = await h.submit()
+            job_id = await h.submit()
             other = await h.submit(key="other")
             await h.ended(other)
-            assert (await h.queue.status(id, logs=False)).state == "queued"
+            assert (await h.queue.status(job_id, logs=False)).state == "queued"
             h.pipeline.go.set()
             await call
-            await h.ended(id)
+            await h.ended(job_id)
 
     run(work())
 
@@ -370,14 +375,14 @@ def test_positions_count_what_starts_before(run, house):
             low = await h.submit("wait", key="a", priority="low")
             b = [await h.submit("wait", key="b") for _ in range(2)]
 
-            async def position(id):
-                return (await h.queue.status(id, logs=False)).queue_position
+            async def position(job_id):
+                return (await h.queue.status(job_id, logs=False)).queue_position
 
             in_line = [b[0], a[0], b[1], a[1], a[2], low]
-            assert [await position(id) for id in in_line] == list(range(6))
-            for id in in_line[:2]:
-                await h.queue.cancel(id)
-            assert [await position(id) for id in in_line[2:]] == list(range(4))
+            assert [await position(job_id) for job_id in in_line] == list(range(6))
+            for job_id in in_line[:2]:
+                await h.queue.cancel(job_id)
+            assert [await position(job_id) for job_id in in_line[2:]] == list(range(4))
 
     run(work())
 
@@ -389,8 +394,8 @@ def test_the_position_is_the_order_in_which_they_start(run, house):
             await h.pipeline.began(1)
             ids = [await h.submit(key=f"k{n * n % 5}") for n in range(24)]
             positions = {}
-            for id in ids:
-                positions[id] = (await h.queue.status(id, logs=False)).queue_position
+            for job_id in ids:
+                positions[job_id] = (await h.queue.status(job_id, logs=False)).queue_position
             assert sorted(positions.values()) == list(range(24))
             h.pipeline.go.set()
             await asyncio.gather(*map(h.ended, ids))
@@ -414,9 +419,7 @@ def test_a_deep_queue_still_tells_a_position(run, house, monkeypatch):
 def test_a_full_queue_refuses(run, house):
     async def work():
         async with house(slots=0, depth=5) as h:
-            results = await asyncio.gather(
-                *(h.submit() for _ in range(9)), return_exceptions=True
-            )
+            results = await asyncio.gather(*(h.submit() for _ in range(9)), return_exceptions=True)
             refused = [r for r in results if isinstance(r, LimitReached)]
             assert len(refused) == 4
             assert {error.type for error in refused} == {"queue_full"}
@@ -447,18 +450,18 @@ def test_the_length_that_a_caller_accepts_is_kept(run, house):
 def test_logs_show_while_it_runs_and_are_whole_in_the_end(run, house):
     async def work():
         async with house() as h:
-            id = await h.submit("chat")
-            async for job in h.queue.watch(id, logs=True):
+            job_id = await h.submit("chat")
+            async for job in h.queue.watch(job_id, logs=True):
                 if job.logs:
                     break
-            job = await h.queue.status(id, logs=True)
+            job = await h.queue.status(job_id, logs=True)
             assert job.state == "running"
             assert [line.message for line in job.logs] == ["first line", "second line"]
             h.pipeline.go.set()
-            await h.ended(id)
-            job = await h.queue.status(id, logs=True)
+            await h.ended(job_id)
+            job = await h.queue.status(job_id, logs=True)
             assert [line.message for line in job.logs][-1] == "last line"
-            assert (await h.queue.status(id, logs=False)).logs == []
+            assert (await h.queue.status(job_id, logs=False)).logs == []
 
     run(work())
 
@@ -466,9 +469,9 @@ def test_logs_show_while_it_runs_and_are_whole_in_the_end(run, house):
 def test_a_watcher_sees_every_line_once_and_the_end_last(run, house):
     async def work():
         async with house() as h:
-            id = await h.submit("chat")
+            job_id = await h.submit("chat")
             jobs = []
-            async for job in h.queue.watch(id, logs=True):
+            async for job in h.queue.watch(job_id, logs=True):
                 jobs.append(job)
                 if job.logs:
                     h.pipeline.go.set()
@@ -485,9 +488,9 @@ def test_a_watcher_sees_every_line_once_and_the_end_last(run, house):
 def test_watching_an_ended_job_gives_it_once(run, house):
     async def work():
         async with house() as h:
-            id = await h.submit()
-            await h.ended(id)
-            assert [job.state async for job in h.queue.watch(id, logs=True)] == ["succeeded"]
+            job_id = await h.submit()
+            await h.ended(job_id)
+            assert [job.state async for job in h.queue.watch(job_id, logs=True)] == ["succeeded"]
 
     run(work())
 
@@ -497,8 +500,8 @@ def test_a_watcher_sees_what_another_process_did(run, house, tmp_path, monkeypat
 
     async def work():
         async with house(slots=0) as h:
-            id = await h.submit()
-            states = h.queue.watch(id, logs=False)
+            job_id = await h.submit()
+            states = h.queue.watch(job_id, logs=False)
             await anext(states)
             with contextlib.closing(sqlite3.connect(tmp_path / "telecine.db")) as other:
                 other.execute("UPDATE requests SET state = 'cancelled'")
@@ -516,11 +519,11 @@ def test_a_waiting_job_is_cancelled_at_once_and_never_runs(run, house):
         async with house(slots=1) as h:
             first = await h.submit("wait")
             await h.pipeline.began(1)
-            id = await h.submit(webhook_url="https://example.org/hook")
-            assert await h.queue.cancel(id)
-            job = await h.queue.status(id, logs=False)
+            job_id = await h.submit(webhook_url="https://example.org/hook")
+            assert await h.queue.cancel(job_id)
+            job = await h.queue.status(job_id, logs=False)
             assert (job.state, job.error_type) == ("cancelled", "client_cancelled")
-            result = await h.queue.result(id)
+            result = await h.queue.result(job_id)
             assert (result.status, json.loads(result.body)["error_type"]) == (
                 499,
                 "client_cancelled",
@@ -529,7 +532,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_never_runs(run, house):
             h.pipeline.go.set()
             await h.ended(first)
             await h.ended(await h.submit())
-            assert id not in h.pipeline.started
+            assert job_id not in h.pipeline.started
 
     run(work())
 
@@ -537,12 +540,12 @@ def test_a_waiting_job_is_cancelled_at_once_and_never_runs(run, house):
 def test_cancelling_a_running_job_stops_its_pipeline(run, house):
     async def work():
         async with house() as h:
-            id = await h.submit("wait")
+            job_id = await h.submit("wait")
             await h.pipeline.began(1)
-            assert await h.queue.cancel(id)
-            assert (await h.ended(id)).state == "cancelled"
-            assert h.pipeline.stopped == [id]
-            assert (await h.queue.result(id)).status == 499
+            assert await h.queue.cancel(job_id)
+            assert (await h.ended(job_id)).state == "cancelled"
+            assert h.pipeline.stopped == [job_id]
+            assert (await h.queue.result(job_id)).status == 499
 
     run(work())
 
@@ -550,10 +553,10 @@ def test_cancelling_a_running_job_stops_its_pipeline(run, house):
 def test_a_finished_job_can_not_be_cancelled(run, house):
     async def work():
         async with house() as h:
-            id = await h.submit()
-            await h.ended(id)
-            assert await h.queue.cancel(id) is False
-            assert (await h.queue.result(id)).status == 200
+            job_id = await h.submit()
+            await h.ended(job_id)
+            assert await h.queue.cancel(job_id) is False
+            assert (await h.queue.result(job_id)).status == 200
 
     run(work())
 
@@ -576,28 +579,30 @@ def test_a_retry_that_waits_can_be_cancelled(run, house):
     async def work():
         async with house() as h:
             h.pipeline.retry_after = 600
-            id = await h.submit("busy-1")
-            async for job in h.queue.watch(id, logs=False):
+            job_id = await h.submit("busy-1")
+            async for job in h.queue.watch(job_id, logs=False):
                 if (job.state, job.attempt) == ("queued", 1):
-                    assert await h.queue.cancel(id)
+                    assert await h.queue.cancel(job_id)
             assert job.state == "cancelled"
             assert h.gate._waiting == 0
 
     run(work())
 
 
-def test_a_cancellation_from_another_process_reaches_the_pipeline(run, house, tmp_path, monkeypatch):
+def test_a_cancellation_from_another_process_reaches_the_pipeline(
+    run, house, tmp_path, monkeypatch
+):
     monkeypatch.setattr("telecine.jobs.gate.POLL_SECONDS", 0.01)
 
     async def work():
         async with house() as h:
-            id = await h.submit("wait")
+            job_id = await h.submit("wait")
             await h.pipeline.began(1)
             with contextlib.closing(sqlite3.connect(tmp_path / "telecine.db")) as other:
                 other.execute("UPDATE requests SET cancel_requested = 1")
                 other.commit()
-            assert (await h.ended(id)).state == "cancelled"
-            assert h.pipeline.stopped == [id]
+            assert (await h.ended(job_id)).state == "cancelled"
+            assert h.pipeline.stopped == [job_id]
 
     run(work())
 
@@ -610,13 +615,13 @@ def test_a_job_that_does_not_start_in_time_ends_though_nobody_looks(run, house):
         async with house(slots=1) as h:
             await h.submit("wait")
             await h.pipeline.began(1)
-            id = await h.submit(start_seconds=0.02)
-            job = await h.ended(id)
+            job_id = await h.submit(start_seconds=0.02)
+            job = await h.ended(job_id)
             assert (job.state, job.error_type) == ("failed", "request_timeout")
-            result = await h.queue.result(id)
+            result = await h.queue.result(job_id)
             assert result.status == 504
             assert result.headers["x-fal-request-timeout-type"] == "user"
-            assert id not in h.pipeline.started
+            assert job_id not in h.pipeline.started
 
     run(work())
 
@@ -624,8 +629,8 @@ def test_a_job_that_does_not_start_in_time_ends_though_nobody_looks(run, house):
 def test_a_job_that_started_in_time_may_take_longer(run, house):
     async def work():
         async with house() as h:
-            id = await h.submit("busy-1", start_seconds=0.2)
-            assert (await h.ended(id)).state == "succeeded"
+            job_id = await h.submit("busy-1", start_seconds=0.2)
+            assert (await h.ended(job_id)).state == "succeeded"
 
     run(work())
 
@@ -633,10 +638,10 @@ def test_a_job_that_started_in_time_may_take_longer(run, house):
 def test_a_run_that_takes_too_long_is_stopped(run, house):
     async def work():
         async with house(run_seconds=0.02) as h:
-            id = await h.submit("wait")
-            job = await h.ended(id)
+            job_id = await h.submit("wait")
+            job = await h.ended(job_id)
             assert (job.state, job.error_type) == ("failed", "generation_timeout")
-            assert h.pipeline.stopped == [id]
+            assert h.pipeline.stopped == [job_id]
             assert (await h.worker.run(request("wait", mode="run"))).status == 504
 
     run(work())
@@ -655,12 +660,12 @@ def test_a_busy_provider_is_asked_again(run, house, monkeypatch):
 
     async def work():
         async with house() as h:
-            id = await h.submit("busy-9")
-            job = await h.ended(id)
+            job_id = await h.submit("busy-9")
+            job = await h.ended(job_id)
             assert (job.state, job.attempt) == ("succeeded", 10)
             ends = await h.rows("SELECT ended_as FROM attempts ORDER BY attempt")
             assert [row["ended_as"] for row in ends] == ["retried"] * 9 + ["succeeded"]
-            logs = (await h.queue.status(id, logs=True)).logs
+            logs = (await h.queue.status(job_id, logs=True)).logs
             assert "trying again" in logs[0].message
 
     run(work())
@@ -671,10 +676,10 @@ def test_after_ten_attempts_it_has_failed(run, house, monkeypatch):
 
     async def work():
         async with house() as h:
-            id = await h.submit("busy-10")
-            job = await h.ended(id)
+            job_id = await h.submit("busy-10")
+            job = await h.ended(job_id)
             assert (job.state, job.attempt) == ("failed", 10)
-            assert (await h.queue.result(id)).status == 503
+            assert (await h.queue.result(job_id)).status == 503
 
     run(work())
 
@@ -682,8 +687,8 @@ def test_after_ten_attempts_it_has_failed(run, house, monkeypatch):
 def test_who_wants_no_retry_gets_none(run, house):
     async def work():
         async with house() as h:
-            id = await h.submit("busy-1", no_retry=True)
-            assert (await h.ended(id)).state == "failed"
+            job_id = await h.submit("busy-1", no_retry=True)
+            assert (await h.ended(job_id)).state == "failed"
 
     run(work())
 
@@ -725,19 +730,19 @@ def test_payloads_go_when_their_time_has_come_and_the_row_stays(run, house, monk
 
     async def work():
         async with house(clock=clock) as h:
-            id = await h.submit("chat")
+            job_id = await h.submit("chat")
             brief = await h.submit(store_io=False)
             h.pipeline.go.set()
-            await asyncio.gather(h.ended(id), h.ended(brief))
+            await asyncio.gather(h.ended(job_id), h.ended(brief))
             rows = await h.rows("SELECT input FROM requests WHERE id = :id", id=brief)
             assert rows == [{"input": None}]
             assert (await h.queue.result(brief)).status == 200
             clock.now += 2_000_000
             while await h.rows("SELECT 1 FROM requests WHERE result_body IS NOT NULL"):
-                await asyncio.sleep(0.01)
+                pass
             with pytest.raises(NotFound, match="expired"):
-                await h.queue.result(id)
-            job = await h.queue.status(id, logs=True)
+                await h.queue.result(job_id)
+            job = await h.queue.status(job_id, logs=True)
             assert (job.state, list(job.logs)) == ("succeeded", [])
 
     run(work())
@@ -774,15 +779,14 @@ class FullDisk:
 def test_an_outcome_waits_until_the_disk_has_room_again(run, house):
     async def work():
         async with house(sleep=lambda _: asyncio.sleep(0.001)) as h:
-            id = await h.submit("wait")
+            job_id = await h.submit("wait")
             await h.pipeline.began(1)
             full = FullDisk(h.db)
             h.pipeline.go.set()
-            while full.failed < 3:
-                await asyncio.sleep(0.001)
-            assert (await h.queue.status(id, logs=False)).state == "running"
+            await until(lambda: full.failed >= 3)
+            assert (await h.queue.status(job_id, logs=False)).state == "running"
             full.free()
-            assert (await h.ended(id)).state == "succeeded"
+            assert (await h.ended(job_id)).state == "succeeded"
             assert len(await h.rows("SELECT * FROM ledger")) == 1
 
     run(work())
@@ -799,8 +803,7 @@ def test_a_bill_whose_row_found_no_room_is_written_with_it_later(run, house):
             full = FullDisk(h.db)
             live = request("wait", mode="run")
             call = asyncio.create_task(h.worker.run(live))
-            while not full.failed:
-                await asyncio.sleep(0.001)
+            await until(lambda: full.failed)
             h.pipeline.go.set()
             full.free()
             assert (await call).status == 200
@@ -817,7 +820,7 @@ def test_a_result_that_no_database_takes_ends_as_a_failure_and_not_as_running(ru
     async def work():
         async with house() as h:
             h.pipeline.cost = Usage(total_tokens=2**80, cost_source="unknown")
-            id = await h.submit()
-            assert (await h.ended(id)).state == "failed"
+            job_id = await h.submit()
+            assert (await h.ended(job_id)).state == "failed"
 
     run(work())

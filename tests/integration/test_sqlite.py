@@ -166,7 +166,7 @@ def test_a_newer_schema_is_refused_with_the_remedy(run, tmp_path):
         async with SQLite(tmp_path / "x.db"):
             pass
 
-    with pytest.raises(TelecineError, match="schema 9999.*upgrade Telecine"):
+    with pytest.raises(TelecineError, match=r"schema 9999.*upgrade Telecine"):
         run(work())
 
 
@@ -198,7 +198,7 @@ def test_two_that_migrate_at_once_migrate_once(tmp_path):
             connection = module._connect(tmp_path / "x.db")
             migrate(connection, tmp_path / "x.db")
             connection.close()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the test shows it
             problems.append(error)
 
     threads = [threading.Thread(target=open_it) for _ in range(8)]
@@ -214,7 +214,10 @@ def test_a_migration_that_fails_leaves_the_schema_as_it_was(tmp_path, monkeypatc
     connection = module._connect(path)
     migrate(connection, path)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    steps = [*module._migrations(), (f"{version + 1:04}_bad.sql", "CREATE TABLE t (x);\nNONSENSE;\n")]
+    steps = [
+        *module._migrations(),
+        (f"{version + 1:04}_bad.sql", "CREATE TABLE t (x);\nNONSENSE;\n"),
+    ]
     monkeypatch.setattr(module, "_migrations", lambda: steps)
     with pytest.raises(sqlite3.OperationalError):
         migrate(connection, path)

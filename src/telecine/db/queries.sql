@@ -145,8 +145,9 @@ SELECT 1 AS yes FROM requests WHERE id = :id;
 -- running (this attempt) -> succeeded | failed | cancelled. No row: somebody else was first.
 UPDATE requests SET
     state = :state, finished_at = :now, result_status = :result_status,
-    result_headers = :result_headers, result_body = :result_body, error = :error,
-    error_type = :error_type, receipt = :receipt, inference_seconds = :inference_seconds,
+    status_code = :result_status, result_headers = :result_headers, result_body = :result_body,
+    error = :error, error_type = :error_type, receipt = :receipt,
+    inference_seconds = :inference_seconds,
     input = CASE WHEN store_io = 1 THEN input END,
     expires_at = :now + CASE WHEN store_io = 1 THEN :keep_seconds ELSE :brief_seconds END
 WHERE id = :id AND attempt = :attempt AND state = 'running'
@@ -156,8 +157,8 @@ RETURNING webhook_url;
 -- queued -> failed | cancelled, for one that will not start (again). No row: it is not waiting.
 UPDATE requests SET
     state = :state, finished_at = :now, result_status = :result_status,
-    result_headers = :result_headers, result_body = :result_body, error = :error,
-    error_type = :error_type,
+    status_code = :result_status, result_headers = :result_headers, result_body = :result_body,
+    error = :error, error_type = :error_type,
     input = CASE WHEN store_io = 1 THEN input END,
     expires_at = :now + CASE WHEN store_io = 1 THEN :keep_seconds ELSE :brief_seconds END
 WHERE id = :id AND state = 'queued'
@@ -200,11 +201,6 @@ INSERT INTO ledger (
     :request_id, :attempt, :key_id, :endpoint, :mode, :provider, :model, :at, :prompt_tokens,
     :completion_tokens, :total_tokens, :cost, :cost_source, :upstream_id
 );
-
--- name: insert_delivery
--- A webhook that is due.
-INSERT INTO deliveries (request_id, url, state, next_at, created_at)
-VALUES (:request_id, :url, 'waiting', :now, :now);
 
 
 -- ================================================================ requests: what is asked about them

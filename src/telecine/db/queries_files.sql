@@ -33,15 +33,16 @@ WHERE key = :key
 -- name: file_insert
 -- A file whose bytes are there (`object`), or are still to be uploaded (`upload_hash`, `upload_until`).
 INSERT INTO files (id, key_id, object, name, content_type, bytes, upload_hash, upload_until,
-                   created_at, expires_at)
+                   created_at, expires_at, acl)
 VALUES (:id, :key_id, :object, :name, :content_type, :bytes, :upload_hash, :upload_until,
-        :now, :expires_at);
+        :now, :expires_at, :acl);
 
 -- name: file_by_id
 -- The file with the hash of its bytes, complete or not, expired or not; `is_pinned` tells whether an
 -- unfinished request still needs the bytes.
 SELECT files.id, files.key_id, files.object, files.name, files.content_type, files.bytes,
-       files.upload_hash, files.upload_until, files.created_at, files.expires_at, objects.sha256,
+       files.upload_hash, files.upload_until, files.created_at, files.expires_at, files.acl,
+       objects.sha256,
        EXISTS (SELECT 1 FROM pins WHERE pins.object = files.object) AS is_pinned
 FROM files LEFT JOIN objects ON objects.key = files.object
 WHERE files.id = :id;
@@ -51,6 +52,21 @@ WHERE files.id = :id;
 UPDATE files
 SET object = :object, bytes = :bytes, expires_at = :now + (expires_at - created_at), created_at = :now
 WHERE id = :id AND object IS NULL;
+
+-- name: file_set_acl
+-- Who may read the file from now on.
+UPDATE files SET acl = :acl WHERE id = :id;
+
+-- name: file_pinned_by
+-- A row if this unfinished request keeps these bytes.
+SELECT 1 AS yes FROM pins WHERE request_id = :request_id AND object = :object;
+
+-- name: key_bytes
+-- What a key's files take, and the parts of those that are still being uploaded.
+SELECT (SELECT coalesce(sum(bytes), 0) FROM files WHERE key_id = :key_id)
+     + (SELECT coalesce(sum(upload_parts.bytes), 0)
+        FROM files JOIN upload_parts ON upload_parts.file_id = files.id
+        WHERE files.key_id = :key_id) AS bytes;
 
 -- name: files_expired
 -- Files past their time that no unfinished request needs, and uploads that were given up.
@@ -69,6 +85,15 @@ WHERE id = :id AND (
     OR (object IS NOT NULL AND expires_at <= :now
         AND NOT EXISTS (SELECT 1 FROM pins WHERE pins.object = files.object))
 );
+
+-- name: storage_settings
+-- What a key wants its next uploads to be like.
+SELECT expires_seconds, acl FROM storage_settings WHERE key_id = :key_id;
+
+-- name: storage_settings_put
+-- The same, from now on.
+INSERT INTO storage_settings (key_id, expires_seconds, acl) VALUES (:key_id, :expires_seconds, :acl)
+ON CONFLICT (key_id) DO UPDATE SET expires_seconds = excluded.expires_seconds, acl = excluded.acl;
 
 -- ---------------------------------------------------------------- parts of uploads
 

@@ -37,12 +37,15 @@ class Bell:
 
 
 class Bells:
-    """One bell for each listener of a request."""
+    """One bell for each listener of a request, and for each listener of them all."""
 
     def __init__(self) -> None:
         self._bells: dict[str, set[Bell]] = {}
+        self._for_all: set[Bell] = set()
 
     def ring(self, ids: Iterable[str]) -> None:
+        for bell in self._for_all:
+            bell.ring()
         for request_id in ids:
             for bell in self._bells.get(request_id, ()):
                 bell.ring()
@@ -58,3 +61,13 @@ class Bells:
             listeners.discard(bell)
             if not listeners:
                 del self._bells[request_id]
+
+    @contextmanager
+    def listen_to_all(self) -> Iterator[Bell]:
+        """Rung for whichever request."""
+        bell = Bell()
+        self._for_all.add(bell)
+        try:
+            yield bell
+        finally:
+            self._for_all.discard(bell)

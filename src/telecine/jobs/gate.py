@@ -1,9 +1,10 @@
 """Who may run next, and how much may run or wait at once.
 
 Free slots go to the requests that wait, `normal` before `low`. Between keys the one that runs
-least comes first, then the one that was served longest ago, then the order of arrival. A key or a model that runs as much as it may is
-passed over without holding up the others. Live calls (run, stream) do not wait: they take their
-place at once or are refused; queued requests of the same key count with them.
+least comes first, then the one that was served longest ago, then the order of arrival. A key
+or a model that runs as much as it may is passed over without holding up the others. Live calls
+(run, stream) do not wait: they take their place at once or are refused; queued requests of the
+same key count with them.
 
 The rows are the truth. The tallies kept here beside them answer what must not cost a query;
 they belong to the one process that runs an embedded installation.

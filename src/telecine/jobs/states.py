@@ -19,6 +19,7 @@ from typing import Any, Literal
 from telecine import wire
 from telecine.db.base import Transaction
 from telecine.errors import TelecineError
+from telecine.jobs import deliveries
 from telecine.models import Request, Result
 
 EndState = Literal["succeeded", "failed", "cancelled"]
@@ -159,7 +160,7 @@ class States:
             return False
         await tx.execute("delete_pins", request_id=id)
         if url := rows[0]["webhook_url"]:
-            await tx.execute("insert_delivery", request_id=id, url=url, now=now)
+            await deliveries.insert(tx, id, url, now=now)
         return True
 
     async def _note(

@@ -415,20 +415,19 @@ class Worker:
         return operation
 
     async def _save(self, name: str, operation: Operation[T]) -> T:
-        """Write until it is written; the caller's own cancellation takes effect after that."""
+        """Write until it is written; a cancellation takes effect where the task next waits."""
         saving = asyncio.create_task(self._persist(operation), name=name)
         self._saving.add(saving)
         saving.add_done_callback(self._saving.discard)
-        interruption: asyncio.CancelledError | None = None
+        task, is_cancelled = asyncio.current_task(), False
         while not saving.done():
             try:
                 await asyncio.wait([saving])
-            except asyncio.CancelledError as error:
-                interruption = error
-        result = saving.result()
-        if interruption:
-            raise interruption
-        return result
+            except asyncio.CancelledError:
+                is_cancelled = True
+        if is_cancelled and task is not None:
+            task.cancel()
+        return saving.result()
 
     async def _persist(self, operation: Operation[T]) -> T:
         seconds = 0.1

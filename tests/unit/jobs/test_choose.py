@@ -80,9 +80,13 @@ rows = st.lists(
 turns = st.fixed_dictionaries({key: st.integers(0, 4) for key in "abc"})
 
 
-@given(rows, rows, turns, st.integers(0, 6), st.integers(0, 3), st.integers(0, 3))
-def test_it_is_the_plain_rule_step_by_step(line, busy, served, free, per_key, per_model):
+limits = st.tuples(st.integers(0, 6), st.integers(0, 3), st.integers(0, 3))
+
+
+@given(rows, rows, turns, limits)
+def test_it_is_the_plain_rule_step_by_step(line, busy, served, limits):
     """Against the rule written as a loop: take the best admissible row until there is none."""
+    free, per_key, per_model = limits
     rows = waiting(*(f"{key} {model} {priority}" for key, model, priority in line), **served)
     busy_rows = [running(key, model, 1) for key, model, _ in busy]
     keys, models = Counter(k for k, _, _ in busy), Counter(m for _, m, _ in busy)

@@ -1,9 +1,9 @@
 import pytest
+from tests.fakes.jobs import request
 
 from telecine.jobs.runs import MAX_CHARACTERS, MAX_LINES, Run
 from telecine.jobs.states import storable
 from telecine.models import Delta, Done, Log
-from tests.fakes.jobs import request
 
 
 def new_run():

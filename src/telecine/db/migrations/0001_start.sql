@@ -24,6 +24,7 @@ CREATE TABLE requests (
     created_at        REAL NOT NULL,
     started_at        REAL,
     finished_at       REAL,
+    status_code       INTEGER,                                -- of the answer; stays when the payloads go
     result_status     INTEGER,
     result_headers    TEXT,
     result_body       TEXT,
@@ -39,6 +40,10 @@ CREATE INDEX requests_running ON requests (key_id, model, mode) WHERE state = 'r
 CREATE INDEX requests_stopping ON requests (id) WHERE state = 'running' AND cancel_requested = 1;
 CREATE INDEX requests_starting ON requests (start_by) WHERE state = 'queued' AND start_by IS NOT NULL;
 CREATE INDEX requests_by_time ON requests (created_at);
+-- Reports read this instead of the rows, which may hold megabytes each.
+CREATE INDEX requests_ended ON requests (
+    finished_at, endpoint, key_id, status_code, error_type, created_at, started_at
+) WHERE finished_at IS NOT NULL;
 CREATE INDEX requests_expiring ON requests (expires_at) WHERE expires_at IS NOT NULL;
 CREATE UNIQUE INDEX requests_idempotency ON requests (key_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 
@@ -120,10 +125,19 @@ CREATE TABLE files (
     upload_hash   TEXT,                                       -- hash of the upload URL's secret
     upload_until  REAL,
     created_at    REAL NOT NULL,
-    expires_at    REAL
+    expires_at    REAL,
+    acl           TEXT                                        -- JSON: who may read it; NULL: whoever knows its URL
 ) STRICT;
+CREATE INDEX files_by_key ON files (key_id, bytes);
 CREATE INDEX files_by_object ON files (object);
 CREATE INDEX files_expiring ON files (expires_at) WHERE expires_at IS NOT NULL;
+
+-- What a key's next uploads are like when they say nothing themselves.
+CREATE TABLE storage_settings (
+    key_id           TEXT PRIMARY KEY,
+    expires_seconds  REAL,                                    -- NULL: as the installation has it
+    acl              TEXT                                     -- JSON; NULL: public
+) STRICT, WITHOUT ROWID;
 
 -- Parts of multipart uploads under way.
 CREATE TABLE upload_parts (
@@ -143,25 +157,31 @@ CREATE TABLE pins (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX pins_by_object ON pins (object);
 
+-- A webhook that is to be sent, once per request and replay.
 CREATE TABLE deliveries (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     request_id    TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
     url           TEXT NOT NULL,
+    host          TEXT NOT NULL,                              -- of the URL, with its port: who shares a receiver
     state         TEXT NOT NULL,                              -- waiting delivered dead
-    attempts      INTEGER NOT NULL DEFAULT 0,
-    next_at       REAL NOT NULL,
+    attempts      INTEGER NOT NULL DEFAULT 0,                 -- begun so far; the fence of every outcome
+    next_at       REAL NOT NULL,                              -- due then; while an attempt is under way: lost then
     created_at    REAL NOT NULL,
     ended_at      REAL
 ) STRICT;
 CREATE INDEX deliveries_waiting ON deliveries (next_at) WHERE state = 'waiting';
+CREATE INDEX deliveries_by_host ON deliveries (host, next_at) WHERE state = 'waiting';
 CREATE INDEX deliveries_by_request ON deliveries (request_id);
+CREATE INDEX deliveries_ended ON deliveries (ended_at) WHERE ended_at IS NOT NULL;
 
+-- Written when the attempt begins, before anything is sent.
 CREATE TABLE delivery_attempts (
     delivery_id  INTEGER NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
     attempt      INTEGER NOT NULL,
     at           REAL NOT NULL,
-    seconds      REAL NOT NULL,
+    seconds      REAL,                                        -- NULL: under way
     status       INTEGER,                                     -- NULL: no answer
-    detail       TEXT NOT NULL,                               -- head of the answer, or what went wrong
+    detail       TEXT NOT NULL DEFAULT '',                    -- head of the answer, or what went wrong
     PRIMARY KEY (delivery_id, attempt)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX delivery_attempts_open ON delivery_attempts (delivery_id) WHERE seconds IS NULL;

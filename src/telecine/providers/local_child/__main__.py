@@ -53,7 +53,7 @@ def stay_offline() -> None:
     """
     refused = ("socket.", "http.client.", "urllib.", "ftplib.")
 
-    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    def refuse(event: str, _: tuple[Any, ...]) -> None:
         if event.startswith(refused):
             raise PermissionError(f"the local models work offline; something wanted {event}")
 
@@ -81,7 +81,8 @@ class Engines:
             case "listen":
                 from telecine.providers.local_child.speech import Ear
 
-                assert self._whisper and self._voice, "load speech first"
+                assert self._whisper, "load speech first"
+                assert self._voice
                 self._ear = Ear(self._whisper, self._voice, task["language"])
             case "hear":
                 assert self._ear, "listen first"
@@ -124,15 +125,14 @@ class Engines:
         from telecine.providers.local_child.text import Reader
 
         found = weights.text()
-        weights.verify(found)
-        models = {name: parts[0] for name, parts in found.files.items()}
-        self._reader = Reader(models, threads=self._threads)
+        self._reader = Reader(weights.read(found), threads=self._threads)
         return found
 
     def _read(self, rgb: bytes, width: int, height: int) -> list[dict[str, Any]] | None:
         from telecine.providers.local_child.text import picture
 
-        assert self._reader and self._gate, "load text and look first"
+        assert self._reader, "load text first"
+        assert self._gate, "look first"
         frame = picture(rgb, width, height)
         if not self._gate.is_new(frame):
             return None
@@ -153,7 +153,7 @@ def _answer(engines: Engines, task: dict[str, Any], payload: bytes, out: BinaryI
         last = {"error": f"{error}. Run: {weights.INSTALL}", "kind": "weights"}
     except MemoryError:
         last = {"error": "there is not enough memory for the local models", "kind": "memory"}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever an engine raises fails this task only
         traceback.print_exc()  # goes to the parent's log
         last = {"error": f"{type(error).__name__}: {error}", "kind": "failed"}
     out.write(pack(last))

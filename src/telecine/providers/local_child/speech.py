@@ -41,7 +41,7 @@ _SHORTEST_INPUT = 10 * _MEL_PER_SECOND
 _LONGEST_INPUT = 30 * _MEL_PER_SECOND
 _GUESS_INPUT = 5 * _MEL_PER_SECOND
 _STEP_SECONDS = 0.02
-_BEAM = 5
+_BEAM = 8
 _TOKENS_PER_SECOND = 12
 _LONGEST_OUTPUT = 220
 
@@ -54,8 +54,9 @@ _UNHEARD_SECONDS = 1.0
 # What whisper base can write. The others it knows (Welsh, Latin, Nynorsk, Hawaiian, ...) are what
 # it takes noise and accents for; a prompt that names one gets it.
 LANGUAGES = frozenset(
-    "ar bg ca cs da de el en es et fa fi fr he hi hr hu id it ja ko lt lv ms nl no pl pt ro ru sk "
-    "sl sr sv ta th tl tr uk ur vi zh".split()
+    ["ar", "bg", "ca", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr", "he", "hi"]
+    + ["hr", "hu", "id", "it", "ja", "ko", "lt", "lv", "ms", "nl", "no", "pl", "pt", "ro", "ru"]
+    + ["sk", "sl", "sr", "sv", "ta", "th", "tl", "tr", "uk", "ur", "vi", "zh"]
 )
 # Close relatives that it confuses: the small one's probability goes to the large one.
 _RELATIVES = {"gl": "es", "nn": "no", "yue": "zh", "bs": "hr"}
@@ -198,15 +199,17 @@ class Ear:
         self._whisper = whisper
         self._voice = voice
         self._expected = language
+        self._sound: Samples = np.zeros(0, np.float32)
+        self._start = 0.0
         self._restart(0.0)
 
     def hear(self, seconds: float, pcm: bytes) -> Iterator[Said]:
         """`pcm` begins at `seconds`; where it does not follow on, what came before is over."""
-        samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+        samples = np.frombuffer(pcm, "<i2").astype(np.float32) * np.float32(1 / 32768)
         if abs(seconds - self._end) > _JUMP_SECONDS:
             yield from self.finish()
             self._restart(seconds)
-        self._sound = np.concatenate([self._sound, samples])
+        self._sound = np.concatenate((self._sound, samples), dtype=np.float32)
         for region in self._regions.feed(self._voice.listen(samples)):
             yield from self._add(region)
         yield from self._transcribed(self._turns.pause(self._regions.quiet_seconds))
@@ -222,7 +225,7 @@ class Ear:
         self._voice.reset()
         self._regions = Regions(seconds)
         self._turns = Turns(self._expected or "en")
-        self._sound: Samples = np.zeros(0, np.float32)
+        self._sound = np.zeros(0, np.float32)
         self._start = seconds
 
     @property
@@ -278,8 +281,8 @@ class Ear:
 def likeliest(likely: Iterable[tuple[str, float]], expected: str | None) -> Guess:
     """The best of the languages that make sense here, with its share among them."""
     shares: dict[str, float] = {}
-    for language, probability in likely:
-        language = _RELATIVES.get(language, language) if language != expected else language
+    for name, probability in likely:
+        language = name if name == expected else _RELATIVES.get(name, name)
         if language in LANGUAGES or language == expected:
             shares[language] = shares.get(language, 0.0) + probability
     total = sum(shares.values()) or 1.0
