@@ -6,6 +6,7 @@ The only place besides the command line that reads settings; everybody else is h
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,6 +31,7 @@ from telecine.keys import Keys, load_secret
 from telecine.media.pool import Pool
 from telecine.media.sources import Sources
 from telecine.media.spool import Spool
+from telecine.models import Request
 from telecine.net import Client
 from telecine.providers.base import Provider
 from telecine.providers.registry import Registry
@@ -37,7 +39,7 @@ from telecine.settings import ProviderSettings, Settings
 from telecine.storage.base import Storage
 from telecine.storage.local import LocalStorage
 
-OwnFile = Callable[[str], Awaitable[tuple[str, str] | None]]
+OwnFile = Callable[[str, Request], Awaitable[tuple[str, str] | None]]
 
 TIDY_SECONDS = 60.0
 _DAY = 24 * 3600.0
@@ -151,7 +153,7 @@ def _spool(settings: Settings, folder: Path) -> Spool:
 async def opened_inference(settings: Settings, *, spool: Path) -> AsyncIterator[Inference]:
     """The pipeline alone, for `telecine run`: no database, nothing kept."""
 
-    async def no_file(_url: str) -> None:
+    async def no_file(_url: str, _request: Request) -> None:
         return None
 
     async with AsyncExitStack() as stack:
@@ -171,10 +173,14 @@ async def opened_inference(settings: Settings, *, spool: Path) -> AsyncIterator[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """A server, all of it open: the ASGI side, and the keys for whoever shows the first one."""
+    """A server, all of it open: the ASGI side, and the keys for whoever shows the first one.
+
+    `stop`: take no new work from now on; what runs gets `server.stop_seconds`.
+    """
 
     asgi: ASGIApp
     keys: Keys
+    stop: Callable[[], None]
 
 
 @asynccontextmanager
@@ -195,6 +201,8 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
             clock=time.time,
             expires_seconds=settings.retention.upload_days * _DAY,
             max_file_bytes=settings.media.max_bytes,
+            max_key_bytes=settings.storage.bytes_per_key,
+            secret=secret,
         )
         keys = Keys(db=db, clock=time.time, secret=secret)
         if settings.auth.bootstrap_key:
@@ -223,7 +231,7 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
             is_open=not settings.auth.required,
             max_json_bytes=settings.media.max_json_bytes,
         )
-        yield App(asgi=application(parts), keys=keys)
+        yield App(asgi=application(parts), keys=keys, stop=worker.stop)
 
 
 async def _opened_jobs(
@@ -278,11 +286,12 @@ async def _opened_jobs(
 
 @asynccontextmanager
 async def _housekeeping(files: Files) -> AsyncIterator[None]:
-    """Expired files go, and at the start what an interrupted upload left behind."""
+    """Expired files go every minute, and every hour what an interrupted upload left behind."""
 
     async def tidy() -> None:
-        await files.sweep()
-        while True:
+        for minute in itertools.count():
+            if minute % 60 == 0:
+                await files.sweep()
             await files.collect(time.time())
             await asyncio.sleep(TIDY_SECONDS)
 

@@ -8,22 +8,30 @@
 
 Bytes are durable before a row points at them, and are deleted after the row is gone, so a crash
 in between leaves bytes without a row, never a row without bytes. `sweep` finds the former.
+
+A file is for whoever knows its URL, unless its ACL says otherwise (`acl.py`). Its owner, the key
+that uploaded it, and keys with the scope ADMIN may always read it, and so may whoever has a signed
+URL.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
+import json
 import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 from weakref import WeakValueDictionary
 
+from telecine import acl
+from telecine.acl import Acl, Decision
 from telecine.db.base import Database, Row, Transaction
 from telecine.errors import (
     BadRequest,
@@ -33,6 +41,7 @@ from telecine.errors import (
     TooLarge,
 )
 from telecine.media.spool import Spool, SpoolFile
+from telecine.models import Caller, Request
 from telecine.storage.base import Storage
 
 MAX_PARTS = 10_000
@@ -67,6 +76,7 @@ class File:
     bytes: int = 0
     created_at: float
     expires_at: float | None
+    acl: Acl | None = None
 
     @property
     def path(self) -> str:
@@ -81,10 +91,20 @@ class Initiated:
     secret: str
 
 
+@dataclass(frozen=True, slots=True)
+class UploadSettings:
+    """What a key wants its uploads to be like. None: as the installation has it, and public."""
+
+    expires_seconds: float | None = None
+    acl: Acl | None = None
+
+
 class Files:
     """Files and objects in `db`, their bytes in `storage`.
 
     `expires_seconds` is the life of a file whose owner asked for none; None: for ever.
+    `max_key_bytes`: what one key's files may take together; 0: no limit. `secret` signs URLs;
+    without one they are good for as long as this object lives.
     """
 
     def __init__(
@@ -95,12 +115,18 @@ class Files:
         clock: Callable[[], float],
         expires_seconds: float | None = 7 * 24 * 3600.0,
         max_file_bytes: int = 10 * 1024**3,
+        max_key_bytes: int = 0,
+        secret: bytes | None = None,
     ) -> None:
         self.expires_seconds = expires_seconds
         self.max_file_bytes = max_file_bytes
         self._db = db
         self._storage = storage
         self._clock = clock
+        self._max_key_bytes = max_key_bytes
+        self._secret = hmac.digest(
+            secret or secrets.token_bytes(32), b"telecine file URLs", "sha256"
+        )
         self._completing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # ------------------------------------------------------------ bytes
@@ -134,11 +160,16 @@ class Files:
     # ------------------------------------------------------------ uploads
 
     async def initiate(
-        self, key_id: str, name: str, content_type: str, expires_seconds: float | None
+        self,
+        key_id: str,
+        name: str,
+        content_type: str,
+        expires_seconds: float | None,
+        acl: Acl | None = None,
     ) -> Initiated:
         """Promise a file: its address is known from now on, and works once the bytes have come."""
         secret = secrets.token_urlsafe(24)
-        file = self._new(key_id, name, content_type, expires_seconds)
+        file = self._new(key_id, name, content_type, expires_seconds, acl)
         await self._db.write(lambda tx: self._insert(tx, file, _hash(secret)))
         return Initiated(file, secret)
 
@@ -160,9 +191,10 @@ class Files:
         content_type: str,
         expires_seconds: float | None,
         spooled: SpoolFile,
+        acl: Acl | None = None,
     ) -> File:
-        """A file at once, from bytes that are here."""
-        file = self._new(key_id, name, content_type, expires_seconds)
+        """A file at once, from bytes that are here. Raises Forbidden over the key's limit."""
+        file = self._new(key_id, name, content_type, expires_seconds, acl)
         taken = await self._take(spooled)
 
         async def operation(tx: Transaction) -> tuple[str, Sequence[str]]:
@@ -174,14 +206,16 @@ class Files:
 
     async def store(self, upload: File, spooled: SpoolFile) -> None:
         """The whole upload in one. Once is enough: again with the same bytes changes nothing,
-        with others it raises BadRequest, so what an address shows never changes."""
+        with others it raises BadRequest, so what an address shows never changes. Raises Forbidden
+        over the key's limit."""
         taken = await self._take(spooled)
         await self._commit(taken, lambda tx: self._finish(tx, upload, taken))
 
     async def store_part(self, upload: File, number: int, spooled: SpoolFile) -> str:
         """Part `number` of the upload; returns its etag. Sending it again replaces it.
 
-        Raises BadRequest when the upload is complete, PayloadTooLarge when it grows too large.
+        Raises BadRequest when the upload is complete, PayloadTooLarge when it grows too large,
+        Forbidden over the key's limit.
         """
         if not 1 <= number <= MAX_PARTS:
             raise BadRequest(f"Part numbers go from 1 to {MAX_PARTS}.")
@@ -196,6 +230,7 @@ class Files:
             old = await tx.fetch_one("part_by_number", file_id=upload.id, number=number)
             if old and old["etag"] == taken.sha256:
                 return str(old["object"]), ()
+            await self._check_room(tx, upload.key_id, taken.bytes - (old["bytes"] if old else 0))
             key = await self.adopt(tx, taken)
             await tx.execute(
                 "part_put",
@@ -228,6 +263,52 @@ class Files:
             async with spooled(spool, upload.key_id, self._concatenated(parts)) as file:
                 await self.store(upload, file)
 
+    async def check_room(self, key_id: str) -> None:
+        """Raises Forbidden if the key's files take all that they may; before a body is read."""
+        await self._db.read(lambda tx: self._check_room(tx, key_id, 1))
+
+    async def upload_settings(self, key_id: str) -> UploadSettings:
+        row = await self._db.read(lambda tx: tx.fetch_one("storage_settings", key_id=key_id))
+        if row is None:
+            return UploadSettings()
+        return UploadSettings(row["expires_seconds"], _acl(row["acl"]))
+
+    async def save_upload_settings(self, key_id: str, settings: UploadSettings) -> None:
+        values = {"expires_seconds": settings.expires_seconds, "acl": _stored(settings.acl)}
+        await self._db.write(
+            lambda tx: tx.execute("storage_settings_put", key_id=key_id, **values)
+        )
+
+    # ------------------------------------------------------------ who may read
+
+    def decide(self, file: File, caller: Caller | None, identity: str = "") -> Decision:
+        """What to answer whoever asks for the file; None: nobody we know. `identity` is that of
+        a signed URL."""
+        if file.acl is None or (identity and self._is_signed(file.id, identity)):
+            return "allow"
+        if caller is None or caller.apps is not None:  # a page's token is not its owner
+            return file.acl.decide(None)
+        return "allow" if owns(caller, file) else file.acl.decide(caller.key_id)
+
+    async def set_acl(self, file: File, acl: Acl | None) -> None:
+        """From now on; None: public."""
+        await self._db.write(lambda tx: tx.execute("file_set_acl", id=file.id, acl=_stored(acl)))
+
+    def sign(self, file: File, seconds: int) -> str:
+        """The identity that opens the file for so long, whatever its ACL says."""
+        until = f"{int(self._clock()) + seconds:x}"
+        return f"{until}.{self._signature(file.id, until)}"
+
+    def _is_signed(self, file_id: str, identity: str) -> bool:
+        until, _, signature = identity.partition(".")
+        expected = self._signature(file_id, until)
+        is_ours = hmac.compare_digest(signature.encode(), expected.encode())
+        return is_ours and int(until, 16) > self._clock()
+
+    def _signature(self, file_id: str, until: str) -> str:
+        digest = hmac.digest(self._secret, f"{file_id} {until}".encode(), "sha256")
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
     # ------------------------------------------------------------ reading
 
     async def find(self, file_id: str) -> File | None:
@@ -241,22 +322,37 @@ class Files:
         assert file.object, "find() gives only files that have bytes"
         return self._storage.read(file.object, start, end)
 
-    async def own(self, url: str) -> tuple[str, str] | None:
-        """Object and name, if `url` is the address of a file of ours, under whatever host.
+    async def own(
+        self, url: str, request: Request | None = None, *, is_new: bool = False
+    ) -> tuple[str, str] | None:
+        """Object and name, if `url` is the address of a file of ours, under whatever host, that
+        `request` may use. An expired file is found while an unfinished request has its bytes pinned.
 
-        The id alone decides: who knows it may read the file. An expired file is found while an
-        unfinished request has its bytes pinned.
+        What a queued request may use is decided when it comes in (`is_new`): later it may use what
+        it pinned then, even if a signed URL has expired meanwhile. Raises Forbidden.
         """
-        try:
-            match = _PATH.search(urlsplit(url).path)
-        except ValueError:
-            return None
-        row = await self._row(match[1]) if match else None
+        file_id, identity = _named(url)
+        row = await self._row(file_id) if file_id else None
         if row is None or row["object"] is None:
             return None
         if self._is_expired(row) and not row["is_pinned"]:
             return None
-        return str(row["object"]), str(row["name"])
+        decision = await self._decide_for(request, _file(row), identity, is_new=is_new)
+        if decision == "forbid":
+            raise Forbidden(f"The file {row['name']} is private: give a signed URL of it")
+        return None if decision == "hide" else (str(row["object"]), str(row["name"]))
+
+    async def _decide_for(
+        self, request: Request | None, file: File, identity: str, *, is_new: bool
+    ) -> Decision:
+        if request is None or request.mode != "queue" or is_new:
+            return self.decide(file, request.caller if request else None, identity)
+        decision = self.decide(file, None)
+        if decision != "allow" and await self._db.read(
+            lambda tx: tx.fetch_one("file_pinned_by", request_id=request.id, object=file.object)
+        ):
+            return "allow"
+        return decision
 
     # ------------------------------------------------------------ tidying
 
@@ -268,7 +364,7 @@ class Files:
         gone, more = 0, True
         while more:
             rows = await self._db.read(lambda tx: tx.fetch("objects_unreferenced", most=_BATCH))
-            gone += await self._release([row["key"] for row in rows])
+            gone += await self.release([row["key"] for row in rows])
             more = len(rows) == _BATCH
         return gone
 
@@ -298,7 +394,8 @@ class Files:
             await self._db.write(operation)
         return len(rows)
 
-    async def _release(self, keys: Sequence[str]) -> int:
+    async def release(self, keys: Sequence[str]) -> int:
+        """Delete those of these objects that nothing points at; returns how many went."""
         if not keys:
             return 0
         released = await self._db.write(lambda tx: _released(tx, keys))
@@ -315,8 +412,23 @@ class Files:
 
     # ------------------------------------------------------------ steps
 
+    async def _check_room(self, tx: Transaction, key_id: str, more: int) -> None:
+        if not self._max_key_bytes:
+            return
+        row = await tx.fetch_one("key_bytes", key_id=key_id)
+        if row and row["bytes"] + more > self._max_key_bytes:
+            raise Forbidden(
+                f"This key's files take {row['bytes']} bytes, and {self._max_key_bytes} are allowed"
+                " (TELECINE_STORAGE_BYTES_PER_KEY): wait until some have expired"
+            )
+
     def _new(
-        self, key_id: str, name: str, content_type: str, expires_seconds: float | None
+        self,
+        key_id: str,
+        name: str,
+        content_type: str,
+        expires_seconds: float | None,
+        acl: Acl | None,
     ) -> File:
         now = self._clock()
         return File(
@@ -326,6 +438,7 @@ class Files:
             content_type=content_type,
             created_at=now,
             expires_at=None if expires_seconds is None else now + expires_seconds,
+            acl=acl,
         )
 
     async def _insert(self, tx: Transaction, file: File, upload_hash: str | None = None) -> None:
@@ -341,6 +454,7 @@ class Files:
             upload_until=self._clock() + _UPLOAD_SECONDS,
             now=file.created_at,
             expires_at=file.expires_at,
+            acl=_stored(file.acl),
         )
 
     async def _take(self, spooled: SpoolFile) -> Taken:
@@ -355,11 +469,13 @@ class Files:
             if row["sha256"] != taken.sha256:
                 raise BadRequest("This upload is complete, with other content. Initiate a new one.")
             return str(row["object"]), ()
+        parts = await tx.fetch("parts_of", file_id=upload.id)
+        kept = sum(part["bytes"] for part in parts)
+        await self._check_room(tx, upload.key_id, taken.bytes - kept)
         key = await self.adopt(tx, taken)
         await tx.execute(
             "file_complete", id=upload.id, object=key, bytes=taken.bytes, now=self._clock()
         )
-        parts = await tx.fetch("parts_of", file_id=upload.id)
         await tx.execute("parts_delete", file_id=upload.id)
         return key, await _released(tx, [part["object"] for part in parts])
 
@@ -373,7 +489,7 @@ class Files:
         """
         try:
             key, released = await self._db.write(operation)
-        except (BadRequest, NotFound, PayloadTooLarge):
+        except (BadRequest, Forbidden, NotFound, PayloadTooLarge):
             await self.settle(taken, None)
             raise
         await self.settle(taken, key)
@@ -426,6 +542,22 @@ def safe_name(name: str) -> str:
     return f"{stem[:80]}.{suffix[:19]}" if suffix else stem[:80]
 
 
+def owns(caller: Caller, file: File) -> bool:
+    """Whether the caller may do with the file as it likes."""
+    return caller.key_id == file.key_id or "ADMIN" in caller.scopes
+
+
+def _named(url: str) -> tuple[str, str]:
+    """The id of a file of ours that the URL may be of, and its identity; empty if it has none."""
+    try:
+        parts = urlsplit(url)
+        match = _PATH.search(parts.path)
+        identity = parse_qs(parts.query).get("identity", [""])[0]
+    except ValueError:
+        return "", ""
+    return (match[1], identity) if match else ("", "")
+
+
 def _check_parts(parts: Sequence[Row], etags: Mapping[int, str]) -> None:
     stored = {part["number"]: part["etag"] for part in parts}
     if not etags:
@@ -463,7 +595,16 @@ def _file(row: Row) -> File:
         bytes=row["bytes"],
         created_at=row["created_at"],
         expires_at=row["expires_at"],
+        acl=_acl(row["acl"]),
     )
+
+
+def _acl(text: str | None) -> Acl | None:
+    return None if text is None else acl.restore(json.loads(text))
+
+
+def _stored(rules: Acl | None) -> str | None:
+    return None if rules is None else json.dumps(rules.stored())
 
 
 def _hash(secret: str) -> str:

@@ -32,7 +32,7 @@ from telecine.models import (
     Upstream,
     Usage,
     Video,
-    VideoRequest,
+    RouterRequest,
 )
 from telecine.providers.registry import Registry, Route
 
@@ -64,15 +64,15 @@ class Inference:
             route = await self._registry.resolve(asked.model)
             story.took(asked, route)
             async with self._sources.hold(request) as held:
-                parts: list[Part] = list(plan.links(asked.videos, route.capabilities))
-                names = [name for name in asked.videos if not plan.is_link(name.text)]
+                parts: list[Part] = list(plan.links(asked.media, route.capabilities))
+                names = [name for name in asked.media if not plan.is_link(name.text)]
                 async for item in held.fetch(names, route.capabilities):
                     if isinstance(item, Log):
                         yield item
                     else:
                         story.videos.append(item)
                 parts = plan.parts(
-                    asked.videos, story.videos, parts, route.capabilities, held.decoder
+                    asked.media, story.videos, parts, route.capabilities, held.decoder
                 )
                 story.prepared(parts)
                 call = _call(request, asked, route, parts)
@@ -101,14 +101,14 @@ class Inference:
         yield Done(story.upstream.finish_reason if story.upstream else None)
 
 
-def _refuse_data_as_text(request: Request, asked: VideoRequest) -> None:
+def _refuse_data_as_text(request: Request, asked: RouterRequest) -> None:
     """A long data URI anywhere in a body becomes a placeholder; only videos have a use for one."""
     for field in ("prompt", "system_prompt", "model"):
         if getattr(asked, field) in request.attachments:
             raise InputError("Input should be text, not a data URI", loc=("body", field))
 
 
-def _call(request: Request, asked: VideoRequest, route: Route, parts: list[Part]) -> Call:
+def _call(request: Request, asked: RouterRequest, route: Route, parts: list[Part]) -> Call:
     return Call(
         request_id=request.id,
         model=route.model,
@@ -130,14 +130,14 @@ class _Story:
         self.usage: Usage | None = None
         self.upstream: Upstream | None = None
         self.warnings: list[str] = []
-        self._asked: VideoRequest | None = None
+        self._asked: RouterRequest | None = None
         self._route: Route | None = None
         self._parts: list[Part] = []
         self._clock = clock
         self._started = clock()
         self._seconds: dict[str, float] = {}
 
-    def took(self, asked: VideoRequest, route: Route) -> None:
+    def took(self, asked: RouterRequest, route: Route) -> None:
         self._asked, self._route = asked, route
 
     def prepared(self, parts: list[Part]) -> None:
@@ -195,7 +195,7 @@ class _Story:
 
 
 def _video(video: Video, parts: list[Part], usage: Usage | None) -> dict[str, Any]:
-    sent = next((p for p in parts if not isinstance(p, LinkPart) and p.video is video), None)
+    sent = next((p for p in parts if not isinstance(p, LinkPart) and p.media is video), None)
     return {
         "index": video.index,
         "found": video.found,

@@ -38,6 +38,7 @@ _UNKNOWN_SECONDS = 0.1
 _LAST_USED_SECONDS = 60.0
 
 _BOOTSTRAP = "TELECINE_BOOTSTRAP_KEY"
+COMMAND_LINE = "telecine exec"
 _OPAQUE_ID = "bootstrap"  # the id of a bootstrap key that has none of its own
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
@@ -119,17 +120,35 @@ class Keys:
 
         async def operation(tx: Transaction) -> None:
             await tx.execute("keys_supersede", alias=_BOOTSTRAP, id=key_id, now=self._clock())
-            await tx.execute(
-                "key_ensure",
-                id=key_id,
-                secret_hash=_hash(secret),
-                alias=_BOOTSTRAP,
-                scopes="ADMIN API",
-                now=self._clock(),
-            )
+            await self._ensure(tx, key_id, secret, _BOOTSTRAP, "ADMIN API")
 
         await self._db.write(operation)
         self._forget()
+
+    async def command_line(self) -> str:
+        """The key that commands on this machine call with: valid from now on.
+
+        It is made from the installation's secret: the same every time, and kept nowhere.
+        """
+        derived = hmac.digest(self._secret, b"the command line's key", "sha256")
+        key = NewKey(str(uuid.UUID(bytes=derived[:16])), derived[16:].hex())
+        await self._db.write(
+            lambda tx: self._ensure(tx, key.key_id, key.key_secret, COMMAND_LINE, "API")
+        )
+        self._forget()
+        return key.key
+
+    async def _ensure(
+        self, tx: Transaction, key_id: str, secret: str, alias: str, scopes: str
+    ) -> None:
+        await tx.execute(
+            "key_ensure",
+            id=key_id,
+            secret_hash=_hash(secret),
+            alias=alias,
+            scopes=scopes,
+            now=self._clock(),
+        )
 
     async def list(self) -> Sequence[KeyInfo]:
         """Every key, revoked ones too, oldest first."""

@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 Mode = Literal["run", "stream", "queue"]
+Kind = Literal["video", "image", "audio", "pdf"]
+Api = Literal["chat", "responses", "embeddings"]
+Found = Literal["url", "data", "upload", "path"]
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Level = Literal["DEBUG", "INFO", "WARN", "ERROR"]
 CostSource = Literal["billed", "computed", "free", "unknown"]
+
+# What is told apart by content and taken in, each by the word that OpenAI's API has for it. Opus is
+# meant in Ogg, webm without pictures.
+IMAGE_FORMATS = ("png", "jpeg", "webp", "gif")
+AUDIO_FORMATS = ("wav", "mp3", "flac", "ogg", "opus", "m4a", "aac", "aiff", "webm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,50 +70,84 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class VideoName:
-    """One entry of `video_urls`: a URL, a data URI or a placeholder, and where in the input it stands."""
+class MediaName:
+    """One medium as the input names it: a URL, a data URI or a placeholder.
+
+    `loc` is where in the input it stands, `index` its place among those of its kind.
+    """
 
     text: str
     loc: tuple[str | int, ...]
+    kind: Kind = "video"
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VideoRequest:
-    """The validated input of a router endpoint, plus Telecine's own options (docs/reference)."""
+class Conversation:
+    """A body of OpenAI's API, for providers that speak it too.
+
+    `body` is what the caller sent, but for long data URIs: those that are no medium of the request
+    are in it as objects that the provider's request body knows how to send. Media stand in it as
+    they came; the `loc` of each part, without its "body", is where the provider's own goes.
+    """
+
+    api: Api
+    body: Mapping[str, Any]
+    is_streamed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterRequest:
+    """The validated input of a router endpoint, plus Telecine's own options (docs/reference).
+
+    `conversation`: it came in OpenAI's words. `prompt` and the rest then hold what a provider that
+    does not speak them can be asked instead, and `unsaid` names what of it that leaves out.
+    `web_search`: the options of a wanted search, maybe none; None: no search is wanted.
+    """
 
     prompt: str
     model: str
-    videos: tuple[VideoName, ...] = ()
+    media: tuple[MediaName, ...] = ()
     system_prompt: str | None = None
     reasoning: bool = False
     temperature: float | None = None
     max_tokens: int | None = None
+    web_search: Mapping[str, Any] | None = None
     receipt: bool = False
     strict: bool = False
+    conversation: Conversation | None = None
+    unsaid: tuple[str, ...] = ()
 
 
-# ---------------------------------------------------------------- videos
+# ---------------------------------------------------------------- media
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Video:
-    """A video on this machine's disk that was opened and looked at.
+class Media:
+    """Bytes on this machine's disk that were opened and looked at.
 
-    `found`: how it was named. `origin`: that name, cut to something fit for a log (no query
-    strings, no data). `container` is one of mp4, mov, webm, mpeg (or what FFmpeg calls it),
-    told by content. `seconds` is None when neither header nor packets tell.
-    `loc` points at the input field it came from.
+    `found`: how they were named. `origin`: that name, cut to something fit for a log (no query
+    strings, no data). `loc` points at the input field it came from. What it is was told by
+    content, never by name.
     """
 
     index: int
-    found: Literal["url", "data", "upload", "path"]
+    found: Found
     origin: str
     loc: tuple[str | int, ...]
     path: Path
     bytes: int
     sha256: str
-    container: str
     mime: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Video(Media):
+    """`container` is one of mp4, mov, webm, mpeg (or what FFmpeg calls it). `seconds` is None when
+    neither header nor packets tell."""
+
+    container: str
     seconds: float | None
     width: int | None = None
     height: int | None = None
@@ -113,11 +155,35 @@ class Video:
     rotation: int = 0
     video_codec: str | None = None
     audio_codec: str | None = None
-    warnings: tuple[str, ...] = ()
 
     @property
     def has_audio(self) -> bool:
         return self.audio_codec is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image(Media):
+    """`format` is one of IMAGE_FORMATS. Width and height are as stored."""
+
+    format: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audio(Media):
+    """`format` is one of AUDIO_FORMATS. `wav`: the same sound as 16 kHz mono WAV, where the model
+    does not take the format that it came in."""
+
+    format: str
+    seconds: float | None
+    codec: str
+    wav: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pdf(Media):
+    """A document. Nothing here looks further into it than its first bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +212,12 @@ class AudioChunk:
 class Decoder(Protocol):
     """Decodes in the limited process pool; both iterators stop the work when closed early."""
 
-    def audio(self, video: Video) -> AsyncIterator[AudioChunk]:
+    def audio(self, media: Video | Audio) -> AsyncIterator[AudioChunk]:
         """The whole default audio track in chunks of about a second; nothing if there is none."""
+        ...
+
+    async def picture(self, image: Image, *, max_side: int) -> Frame:
+        """An image, upright, scaled down so that no side exceeds `max_side` pixels."""
         ...
 
     def frames(self, video: Video, *, fps: float, max_side: int) -> AsyncIterator[Frame]:
@@ -169,6 +239,10 @@ class FilePart:
 
     video: Video
 
+    @property
+    def media(self) -> Media:
+        return self.video
+
 
 @dataclass(frozen=True, slots=True)
 class LinkPart:
@@ -179,24 +253,78 @@ class LinkPart:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodedPart:
-    """The video as sound and pictures, decoded on demand: for the embedded models."""
+class ImagePart:
+    """The image as a file, to be streamed from `image.path`."""
 
-    video: Video
+    image: Image
+
+    @property
+    def media(self) -> Media:
+        return self.image
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPart:
+    """The sound as a file: of `format`, to be streamed from `path`."""
+
+    audio: Audio
+
+    @property
+    def media(self) -> Media:
+        return self.audio
+
+    @property
+    def path(self) -> Path:
+        return self.audio.wav or self.audio.path
+
+    @property
+    def format(self) -> str:
+        return "wav" if self.audio.wav else self.audio.format
+
+
+@dataclass(frozen=True, slots=True)
+class PdfPart:
+    """The document as a file, to be streamed from `pdf.path`."""
+
+    pdf: Pdf
+
+    @property
+    def media(self) -> Media:
+        return self.pdf
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPart:
+    """A video, image or sound as pictures and samples, decoded on demand: for embedded models."""
+
+    media: Video | Image | Audio
     decoder: Decoder
 
 
-Part = FilePart | LinkPart | DecodedPart
+Part = FilePart | LinkPart | ImagePart | AudioPart | PdfPart | DecodedPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What one model on one route takes. None: no limit known."""
+    """What one model on one route takes. None: no limit known.
+
+    `delivery`: how videos get there; empty: it takes none. `images` and `audio`: the formats that
+    may be sent to it; empty: it takes none.
+    """
 
     delivery: tuple[Literal["file", "link", "decoded"], ...]
+    images: tuple[str, ...] = ()
+    audio: tuple[str, ...] = ()
+    pdfs: bool = False
+    web_search: bool = False
     max_videos: int | None = None
     max_seconds: float | None = None
     max_bytes: int | None = None
+
+    @property
+    def is_decoded(self) -> bool:
+        """Media are opened here, and what is in them is handed on."""
+        return "decoded" in self.delivery and "file" not in self.delivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +339,7 @@ class Call:
     reasoning: bool = False
     temperature: float | None = None
     max_tokens: int | None = None
+    web_search: Mapping[str, Any] | None = None
 
 
 # ---------------------------------------------------------------- what comes back: events
@@ -228,6 +357,14 @@ class Delta:
 
     text: str = ""
     reasoning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next piece of the answer to a Conversation, in OpenAI's words: a chunk or an event of its
+    stream, or the whole answer at once. Decimals in it are numbers of its JSON."""
+
+    body: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,16 +410,20 @@ class Done:
     finish_reason: str | None = None
 
 
-ProviderEvent = Log | Delta | Usage | Upstream
-Event = Log | Delta | Usage | Receipt | Done
+ProviderEvent = Log | Delta | Chunk | Usage | Upstream
+Event = Log | Delta | Chunk | Usage | Receipt | Done
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run has come to so far; the consumers of `inference.run` fill it event by event."""
+    """What a run has come to so far; the consumers of `inference.run` fill it event by event.
+
+    `answer`: the whole answer to a Conversation, in OpenAI's words.
+    """
 
     output: str = ""
     reasoning: str = ""
+    answer: Mapping[str, Any] | None = None
     usage: Usage | None = None
     receipt: Mapping[str, Any] | None = None
     finish_reason: str | None = None

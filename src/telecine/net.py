@@ -43,6 +43,7 @@ _MAX_HEADER = 8190
 _MAX_HEADERS = 128
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LOOKUPS_AT_ONCE = 8
+_UNTAKEN_MILLISECONDS = 60_000  # a stranger who takes nothing of what is sent is gone after that
 
 
 class FetchError(Exception):
@@ -270,7 +271,10 @@ class _Guard(AbstractResolver):
         family, kind, proto, _, target = info
         if not is_allowed(ip_address(target[0]), self._allow):
             raise PermissionError(errno.EACCES, "not an allowed address")
-        return socket.socket(family, kind, proto)
+        made = socket.socket(family, kind, proto)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # else what it never takes would keep the socket
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNTAKEN_MILLISECONDS)
+        return made
 
     async def close(self) -> None:
         """Nothing of its own is open."""

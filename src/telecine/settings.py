@@ -287,6 +287,9 @@ class Storage:
         "Empty: a folder in the data folder.",
         is_secret=True,
     )
+    bytes_per_key: int = setting(
+        0, _size(0), "What one key's uploaded files may take together; 0: no limit."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

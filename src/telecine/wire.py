@@ -28,7 +28,7 @@ from telecine.errors import (
     ProviderUnavailable,
     TelecineError,
 )
-from telecine.models import Job, LogLine, Outcome, Request, Result, Usage, VideoName, VideoRequest
+from telecine.models import Job, LogLine, Outcome, Request, Result, Usage, MediaName, RouterRequest
 
 MAX_VIDEOS = 100
 
@@ -148,23 +148,23 @@ class VideoOutput(BaseModel):
     usage: UsageInfo = Field(description="What it took.")
 
 
-def _video_request(given: VideoInput) -> VideoRequest:
+def _video_request(given: VideoInput) -> RouterRequest:
     if given.video_url is not None and given.video_urls:
         raise InputError(
             "Give either video_urls or video_url, not both",
             input={"video_urls": _brief(given.video_urls), "video_url": _brief(given.video_url)},
         )
     if given.video_url is not None:
-        videos: tuple[VideoName, ...] = (VideoName(given.video_url, ("body", "video_url")),)
+        videos: tuple[MediaName, ...] = (MediaName(given.video_url, ("body", "video_url")),)
     else:
         videos = tuple(
-            VideoName(text, ("body", "video_urls", index))
+            MediaName(text, ("body", "video_urls", index), index=index)
             for index, text in enumerate(given.video_urls or ())
         )
-    return VideoRequest(
+    return RouterRequest(
         prompt=given.prompt,
         model=given.model,
-        videos=videos,
+        media=videos,
         system_prompt=given.system_prompt,
         reasoning=bool(given.reasoning),
         # fal's default of 1 is the models' own: what nobody asked for is not sent.
@@ -185,7 +185,7 @@ class Endpoint:
     input: type[BaseModel]
     output: type[BaseModel]
     order: tuple[str, ...]
-    request: Callable[[Any], VideoRequest]
+    request: Callable[[Any], RouterRequest]
 
     @property
     def app(self) -> str:
@@ -244,7 +244,7 @@ def endpoint(id: str) -> Endpoint:
 # ---------------------------------------------------------------- input
 
 
-def parse_input(endpoint: str, document: Any) -> VideoRequest:
+def parse_input(endpoint: str, document: Any) -> RouterRequest:
     """What `document` asks of `endpoint`. Raises InputError with an entry per field at fault."""
     known = ENDPOINTS[endpoint]
     try:

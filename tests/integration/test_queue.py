@@ -225,16 +225,46 @@ def test_the_same_bytes_twice_are_stored_once(run, house, tmp_path):
     run(work())
 
 
-def test_a_submit_that_the_disk_refuses_leaves_no_bytes_and_no_place(run, house, tmp_path):
+def test_a_submit_that_the_disk_refuses_leaves_its_bytes_to_the_sweep_and_no_place(
+    run, house, tmp_path
+):
+    """After a commit that failed only a later look at the rows can tell whether it is there."""
+
     async def work():
         async with house(slots=0) as h:
             full = FullDisk(h.db)
             with pytest.raises(Exception, match="disk is full"):
                 await h.queue.submit(request(attachments={"x": spooled(tmp_path)}))
             full.free()
-            assert await stored(h) == []
+            assert len(await stored(h)) == 1
             assert h.gate._waiting == 0
             assert await h.rows("SELECT 1 FROM requests") == []
+
+    run(work())
+
+
+def test_a_submit_that_is_cut_off_keeps_the_bytes_that_its_row_may_point_at(run, house, tmp_path):
+    async def work():
+        async with house(slots=0) as h:
+            write, written = h.db.write, asyncio.Event()
+
+            async def slow_write(operation):
+                done = await write(operation)
+                if asyncio.current_task() in h.queue._accepting:
+                    written.set()
+                    await asyncio.Event().wait()
+                return done
+
+            h.db.write = slow_write
+            submit = asyncio.create_task(
+                h.queue.submit(request(attachments={"x": spooled(tmp_path)}))
+            )
+            await written.wait()
+            (accepting,) = h.queue._accepting
+            accepting.cancel()
+            submit.cancel()
+            await asyncio.wait([accepting, submit])
+            assert len(await stored(h)) == len(await h.rows("SELECT 1 FROM pins")) == 1
 
     run(work())
 

@@ -16,7 +16,7 @@ from telecine.errors import InputError, LimitReached, NotFound, UnsupportedMedia
 from telecine.media.pool import Pool, Probe
 from telecine.media.sources import Sources
 from telecine.media.spool import Spool
-from telecine.models import Attachment, Caller, Capabilities, Log, Request, Video, VideoName
+from telecine.models import Attachment, Caller, Capabilities, Log, Request, Video, MediaName
 from telecine.net import Client
 
 CLIP = b"a video of some kind " * 100
@@ -113,7 +113,7 @@ async def a_world(folder, *, pool=None, objects=None, own=None, quota=1 << 30, *
     async def resolve(_host, _port):
         return ["127.0.0.1"]
 
-    async def own_file(url):
+    async def own_file(url, _request):
         return (own or {}).get(url)
 
     pool = pool or FakePool()
@@ -159,7 +159,7 @@ def a_request(attachments=None):
 
 
 def names_of(*texts):
-    return [VideoName(text, ("body", "video_urls", n)) for n, text in enumerate(texts)]
+    return [MediaName(text, ("body", "video_urls", n), index=n) for n, text in enumerate(texts)]
 
 
 async def fetch(world, *texts, attachments=None, capabilities=ANY):

@@ -23,7 +23,7 @@ from telecine.errors import (
     SourceUnavailable,
     UnsupportedMedia,
 )
-from telecine.models import Caller, Job, LogLine, Outcome, Request, Usage, VideoName, VideoRequest
+from telecine.models import Caller, Job, LogLine, Outcome, Request, Usage, MediaName, RouterRequest
 
 EP = "openrouter/router/video"
 MINIMAL = {"prompt": "p", "model": "m"}
@@ -44,7 +44,7 @@ def entries(document):
 
 
 def test_prompt_and_model_are_enough():
-    assert wire.parse_input(EP, MINIMAL) == VideoRequest(prompt="p", model="m")
+    assert wire.parse_input(EP, MINIMAL) == RouterRequest(prompt="p", model="m")
 
 
 def test_the_enterprise_endpoint_takes_the_same():
@@ -52,20 +52,20 @@ def test_the_enterprise_endpoint_takes_the_same():
 
 
 def test_videos_keep_their_order_and_place():
-    assert parse(video_urls=["a", "b"]).videos == (
-        VideoName("a", ("body", "video_urls", 0)),
-        VideoName("b", ("body", "video_urls", 1)),
+    assert parse(video_urls=["a", "b"]).media == (
+        MediaName("a", ("body", "video_urls", 0)),
+        MediaName("b", ("body", "video_urls", 1), index=1),
     )
 
 
 def test_video_url_alone_is_a_list_of_one():
-    assert parse(video_url="a").videos == (VideoName("a", ("body", "video_url")),)
+    assert parse(video_url="a").media == (MediaName("a", ("body", "video_url")),)
 
 
 @pytest.mark.parametrize("empty", [[], None])
 def test_an_empty_list_is_like_none(empty):
-    assert parse(video_urls=empty).videos == ()
-    assert len(parse(video_urls=empty, video_url="a").videos) == 1
+    assert parse(video_urls=empty).media == ()
+    assert len(parse(video_urls=empty, video_url="a").media) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 Internal paths: run at `/{endpoint}`, and under a prefix `/queue`, `/rest`, `/files` and `/v1`.
 A request gets there by that very path, by the name of one of fal's hosts (DNS or a CONNECT proxy
 brought it here), by `queue.` before any name of ours, or through `/api/fal/proxy`, which takes the
-full URL from a header. The proxy is a rewrite of the scope, never a fetch.
+full URL from a header. The proxy is a rewrite of the scope, never a fetch. `telecine exec` stands
+for fal's hosts and names the one it was asked for in `x-telecine-host`, so that `Host` stays ours.
 """
 
 from __future__ import annotations
@@ -77,6 +78,9 @@ class Addressing:
             scope["telecine.public_url"] = self._public_url
             path = _plain(scope.get("raw_path") or scope["path"].encode())
             host = header(scope, b"host")
+            stood_for = header(scope, b"x-telecine-host").lower()
+            if stood_for in FAL_HOSTS:
+                host, scope["telecine.stands_for_fal"] = stood_for, True
             path = _internal(host, path)
             if path == PROXY_PATH:
                 path = self._target(scope, host)
@@ -125,6 +129,8 @@ def header(scope: Scope, name: bytes) -> str:
 
 def address(scope: Scope) -> Address:
     """Base URLs that follow the way the request came in, or `public_url` where one is set."""
+    if scope.get("telecine.stands_for_fal"):
+        return Address(_FAL.run, _FAL.queue, _FAL.rest, _FAL_FILES)
     public_url: str | None = scope.get("telecine.public_url")
     if public_url:
         return _of_origin(public_url)

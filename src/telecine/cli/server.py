@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -10,9 +11,13 @@ from starlette.types import ASGIApp
 
 
 class Server(uvicorn.Server):
-    """Stops on SIGINT or SIGTERM: open connections get `stop_seconds`, then it returns."""
+    """Stops on SIGINT or SIGTERM: `on_stop` is told, open connections get `stop_seconds`, then it
+    returns."""
 
-    def __init__(self, app: ASGIApp, *, stop_seconds: float) -> None:
+    def __init__(
+        self, app: ASGIApp, *, stop_seconds: float, on_stop: Callable[[], None] = lambda: None
+    ) -> None:
+        self._on_stop = on_stop
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -26,6 +31,10 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=max(1, round(stop_seconds)),
         )
         super().__init__(config)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stop()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

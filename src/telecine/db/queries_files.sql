@@ -106,7 +106,7 @@ DO UPDATE SET object = excluded.object, etag = excluded.etag, bytes = excluded.b
 
 -- name: part_by_number
 -- One part of an upload.
-SELECT object, etag FROM upload_parts WHERE file_id = :file_id AND number = :number;
+SELECT object, etag, bytes FROM upload_parts WHERE file_id = :file_id AND number = :number;
 
 -- name: part_bytes
 -- What the other parts of an upload weigh.

@@ -6,13 +6,14 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal
 
-from telecine.db.base import Database, Row, Transaction
-from telecine.errors import BadRequest, Cancelled, NotFound
+from telecine.db.base import Database, DatabaseFailed, Row, Transaction
+from telecine.errors import BadRequest, Cancelled, Forbidden, NotFound
 from telecine.files import Files, Taken
 from telecine.jobs.bells import Bells
 from telecine.jobs.executor import Executor
@@ -98,22 +99,26 @@ class Queue:
         taken: dict[str, Taken] = {}
         kept: Mapping[str, str] = {}
         first: str | None = None
-        is_waiting = False
+        is_waiting, is_certain = False, True
         try:
             for name, attachment in offer.request.attachments.items():
                 if attachment.path is not None:
                     taken[name] = await self._files.take(
                         attachment.path, sha256=attachment.sha256, bytes=attachment.bytes
                     )
-            named = [own[0] async for own in self._own_files(offer.request.document)]
+            named = [own[0] async for own in self._own_files(offer.request)]
             now = self._clock()
             first, kept = await self._db.write(
                 lambda tx: self._insert(tx, offer, taken, named, now)
             )
             is_waiting = first is None
+        except (asyncio.CancelledError, DatabaseFailed):
+            is_certain = False
+            raise
         finally:
             self._gate.arrived(is_waiting=is_waiting, start_in=offer.start_seconds)
-            for name, copy in taken.items():
+            # The row may be there after all, pointing at these bytes: then only the sweep can tell.
+            for name, copy in taken.items() if is_certain else ():
                 await self._settle(copy, kept.get(name))
         if first is not None:
             return await self.status(first, logs=False)
@@ -128,10 +133,12 @@ class Queue:
             queue_position=position,
         )
 
-    async def _own_files(self, document: Any) -> AsyncIterator[tuple[str, str]]:
-        for url in islice(_video_urls(document), MAX_PINNED_URLS):
-            if own := await self._files.own(url):
-                yield own
+    async def _own_files(self, request: Request) -> AsyncIterator[tuple[str, str]]:
+        """What is pinned the request may use later; one that its caller may not is told then."""
+        for url in islice(_video_urls(request.document), MAX_PINNED_URLS):
+            with suppress(Forbidden):
+                if own := await self._files.own(url, request, is_new=True):
+                    yield own
 
     async def _insert(
         self,

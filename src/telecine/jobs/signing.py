@@ -84,7 +84,7 @@ class SigningKeys:
         path: Path,
         *,
         clock: Callable[[], float],
-        rotate_seconds: float | None = ROTATE_SECONDS,
+        rotate_seconds: float = ROTATE_SECONDS,
     ) -> None:
         self._path = path
         self._clock = clock
@@ -132,10 +132,8 @@ class SigningKeys:
 
     def rotate_if_old(self) -> None:
         """Bring in a new key if the newest one has signed for `rotate_seconds`."""
-        newest = self._keys()[-1]
-        if self._rotate_seconds is not None:
-            if newest.signs_from + self._rotate_seconds <= self._clock():
-                self.rotate()
+        if self._keys()[-1].signs_from + self._rotate_seconds <= self._clock():
+            self.rotate()
 
     def _signing(self, now: float) -> SigningKey:
         keys = self._keys()

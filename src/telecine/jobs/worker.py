@@ -79,7 +79,9 @@ class Worker:
         self._jitter = jitter
         self._loops = asyncio.TaskGroup()
         self._gate_loop: asyncio.Task[None] | None = None
+        self._executor_loop: asyncio.Task[None] | None = None
         self._other_loops: list[asyncio.Task[None]] = []
+        self._stopping: asyncio.Task[None] | None = None
         self._saving: set[asyncio.Task[Any]] = set()
         self._chatty: set[Run] = set()
         self._chat = Bell()
@@ -89,7 +91,7 @@ class Worker:
         start = self._loops.create_task
         if self._slots:
             executor = self._executor.run(self.handle, self._slots)
-            self._other_loops.append(start(executor, name="executor"))
+            self._executor_loop = start(executor, name="executor")
         self._other_loops.append(start(self._write_logs(), name="logs"))
         self._other_loops.append(start(self._tidy(), name="tidy"))
         self._gate_loop = start(self._gate.run(), name="gate")
@@ -112,11 +114,24 @@ class Worker:
         else:
             await self._loops.__aexit__(None, None, None)
 
-    async def _stop(self) -> None:
+    def stop(self) -> None:
+        """Take no new work from now on; what runs gets its time from now. Leaving waits for it."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop_jobs(), name="telecine stop")
+
+    async def _stop_jobs(self) -> None:
         assert self._gate_loop is not None, "it was entered"
         self._gate.stop()
         await asyncio.wait([self._gate_loop])
-        for loop in self._other_loops:  # the executor first: its jobs still log
+        if self._executor_loop:
+            self._executor_loop.cancel()
+            await asyncio.wait([self._executor_loop])
+
+    async def _stop(self) -> None:
+        self.stop()
+        assert self._stopping is not None
+        await self._stopping
+        for loop in self._other_loops:  # the executor was first: its jobs still log
             loop.cancel()
             await asyncio.wait([loop])
         if self._saving:

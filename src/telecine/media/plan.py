@@ -16,7 +16,7 @@ from telecine.models import (
     LinkPart,
     Part,
     Video,
-    VideoName,
+    MediaName,
 )
 
 _HOSTS = frozenset(
@@ -36,7 +36,7 @@ def is_link(text: str) -> bool:
     return _watch_url(text) is not None
 
 
-def links(names: Sequence[VideoName], capabilities: Capabilities) -> list[LinkPart]:
+def links(names: Sequence[MediaName], capabilities: Capabilities) -> list[LinkPart]:
     """The parts for those names that are links, in the form that providers read best.
 
     Says no before anything is fetched: InputError when there are more videos than the model takes,
@@ -62,7 +62,7 @@ def links(names: Sequence[VideoName], capabilities: Capabilities) -> list[LinkPa
 
 
 def parts(
-    names: Sequence[VideoName],
+    names: Sequence[MediaName],
     videos: Sequence[Video],
     links: Sequence[Part],
     capabilities: Capabilities,
@@ -98,7 +98,7 @@ def describe(part: Part) -> dict[str, Any]:
             return {"as": "decoded", "audio": video.has_audio, "seconds": video.seconds}
 
 
-def _check_count(names: Sequence[VideoName], capabilities: Capabilities) -> None:
+def _check_count(names: Sequence[MediaName], capabilities: Capabilities) -> None:
     most = capabilities.max_videos
     if most is not None and len(names) > most:
         raise TooLarge(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from telecine.errors import (
+    Forbidden,
     InputError,
     NotFound,
     Problem,
@@ -35,7 +36,7 @@ from telecine.models import (
     Log,
     Request,
     Video,
-    VideoName,
+    MediaName,
 )
 from telecine.net import Client, FetchError, FetchTooLarge, shown_host, shown_text, shown_url
 
@@ -52,13 +53,14 @@ class LocalFiles(Protocol):
     def local(self, key: str) -> AbstractAsyncContextManager[Path]: ...
 
 
-OwnFile = Callable[[str], Awaitable[tuple[str, str] | None]]
+OwnFile = Callable[[str, Request], Awaitable[tuple[str, str] | None]]
 
 
 class Sources:
     """Fetches for all requests; holds no state between them.
 
-    `own_file` gives object key and file name when a URL is that of a file uploaded here, else None.
+    `own_file` gives object key and file name when a URL is that of a file uploaded here, else None;
+    it raises Forbidden when the request may not use that file.
     `max_bytes`, `max_seconds` and `max_redirects` cap one video's way in.
     """
 
@@ -128,6 +130,7 @@ class Held:
     def __init__(self, sources: Sources, request: Request, stack: AsyncExitStack) -> None:
         self.decoder: Decoder = sources.pool
         self._sources = sources
+        self._request = request
         self._attachments = request.attachments
         self._key_id = request.caller.key_id
         self._stack = stack
@@ -136,7 +139,7 @@ class Held:
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def fetch(
-        self, names: Sequence[VideoName], capabilities: Capabilities
+        self, names: Sequence[MediaName], capabilities: Capabilities
     ) -> AsyncIterator[Log | Video]:
         """Log lines as there is something to say, then one Video per name, in the order of `names`.
 
@@ -222,7 +225,10 @@ class Held:
             return await self._attached(attachment)
         if _scheme(work.text) == "data":
             return self._inline(work.text)
-        own = await self._sources.own_file(work.text.strip())
+        try:
+            own = await self._sources.own_file(work.text.strip(), self._request)
+        except Forbidden as error:
+            raise SourceUnavailable(error.message) from error
         if own is not None:
             return await self._uploaded(*own)
         return await self._downloaded(work)
@@ -290,7 +296,7 @@ class Held:
                 f"{what.capitalize()} is no longer kept: send it again"
             ) from error
 
-    def _raise_if_any(self, failures: Sequence[tuple[VideoName, BaseException | None]]) -> None:
+    def _raise_if_any(self, failures: Sequence[tuple[MediaName, BaseException | None]]) -> None:
         """Raise what failed as one error, each problem at its name's loc.
 
         Anything but an InputError goes first: it is about the server, and no name's fault.
@@ -313,7 +319,7 @@ def _failure(job: asyncio.Task[Any]) -> BaseException | None:
     return job.exception() if job.done() and not job.cancelled() else None
 
 
-def _video(position: int, name: VideoName, found: _Found, probe: Probe) -> Video:
+def _video(position: int, name: MediaName, found: _Found, probe: Probe) -> Video:
     last = name.loc[-1]
     return Video(
         index=last if isinstance(last, int) else position,

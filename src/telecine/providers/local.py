@@ -250,8 +250,8 @@ class _Run:
         yield self._form.open()
         for number, part in enumerate(self._videos, 1):
             label = f"video {number}: " if len(self._videos) > 1 else ""
-            yield self._form.begin(part.video.seconds)
-            span = self._wish.span.within(part.video.seconds)
+            yield self._form.begin(part.media.seconds)
+            span = self._wish.span.within(part.media.seconds)
             if span is None:
                 yield Log(f"{label}its length is not known: all of it is used", "WARN")
             async with aclosing(self._video(part, span or Span(), label)) as pieces:
@@ -290,7 +290,7 @@ class _Run:
     async def _speech(
         self, part: DecodedPart, span: Span, label: str
     ) -> AsyncGenerator[Log | str, None]:
-        video = part.video
+        video = part.media
         if not video.has_audio:
             yield self._form.nothing("speech", "no audio track")
             return
@@ -321,7 +321,7 @@ class _Run:
     async def _pictures(
         self, part: DecodedPart, span: Span, label: str
     ) -> AsyncGenerator[Log | str, None]:
-        video, parts = part.video, self._wish.parts
+        video, parts = part.media, self._wish.parts
         is_read = "text" in parts
         if video.video_codec is None:
             for name in ("text", "shots"):
@@ -410,7 +410,7 @@ def _loaded(loaded: Loaded) -> Log:
 def _decoded(part: Part) -> DecodedPart:
     if isinstance(part, DecodedPart):
         return part
-    loc = part.loc if isinstance(part, LinkPart) else part.video.loc
+    loc = part.loc if isinstance(part, LinkPart) else part.media.loc
     raise InputError("The embedded models take decoded videos only, no links", loc=loc)
 
 

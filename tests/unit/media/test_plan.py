@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from telecine.errors import InputError
 from telecine.media import plan
-from telecine.models import Capabilities, DecodedPart, FilePart, LinkPart, Video, VideoName
+from telecine.models import Capabilities, DecodedPart, FilePart, LinkPart, Video, MediaName
 
 ID = "dQw4w9WgXcQ"
 WATCH = f"https://www.youtube.com/watch?v={ID}"
@@ -14,7 +14,7 @@ DECODER = object()
 
 
 def name(text, index=0):
-    return VideoName(text, ("body", "video_urls", index))
+    return MediaName(text, ("body", "video_urls", index), index=index)
 
 
 def video(index=0, *, seconds=10.0, size=1000):
