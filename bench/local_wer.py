@@ -69,7 +69,7 @@ def word_errors(truth: Sequence[str], heard: Sequence[str]) -> int:
 
 
 def texts_found(truth: Iterable[str], read: Sequence[str]) -> tuple[int, tuple[str, ...]]:
-    """How many true texts are there, over several lines too, and which lines are in none of them."""
+    """How many true texts are there, over several lines too; and the lines that are in none."""
     folded = [_folded(line) for line in read]
     everything = "".join(folded)
     wanted = [_folded(text) for text in truth]
@@ -174,7 +174,7 @@ async def main(folder: Path, names: Sequence[str]) -> None:
         Pool(size=1, memory_bytes=1 << 30, cpu_seconds=600) as pool,
         Local("local", weights_dir=None, threads=2) as local,
     ):
-        print(f"{'clip':32} {'s':>6} {'word':>4} {'WER':>7} {'took':>6} {'RTF':>5} {'first':>5} text false")
+        print(f"{'clip':32}      s word     WER   took   RTF first text false")
         for clip in clips:
             if row := await measure(local, pool, folder, clip):
                 rows.append(row)

@@ -63,14 +63,17 @@ class Acl:
         return {"default": self.default, "rules": rules}
 
 
-def parse(document: Any) -> Acl:
-    """Rules as the wire has them, not yet bound to keys. ValueError says what is wrong."""
+def parse(document: Any, default: Decision | None = None) -> Acl:
+    """Rules as the wire has them, not yet bound to keys; `default` where they name none.
+
+    ValueError says what is wrong.
+    """
     if not isinstance(document, dict):
-        raise ValueError('an ACL is an object: {"default": "forbid", "rules": []}')
+        raise ValueError('an ACL is an object: {"default": "forbid", "rules": []}')  # noqa: TRY004
     rules = document.get("rules") or []
     if not isinstance(rules, list) or len(rules) > MAX_RULES:
         raise ValueError(f"rules is a list of {MAX_RULES} at most")
-    return Acl(_decision(document, "default"), tuple(map(_rule, rules)))
+    return Acl(_decision(document, "default", default), tuple(map(_rule, rules)))
 
 
 def restore(stored: Mapping[str, Any]) -> Acl:
@@ -85,15 +88,15 @@ def restore(stored: Mapping[str, Any]) -> Acl:
 
 def _rule(document: Any) -> Rule:
     if not isinstance(document, dict):
-        raise ValueError('a rule is an object: {"user": "...", "decision": "allow"}')
+        raise ValueError('a rule is an object: {"user": "...", "decision": "allow"}')  # noqa: TRY004
     user = document.get("user")
     if not isinstance(user, str) or not 0 < len(user) <= 255:
         raise ValueError("the user of a rule is a text of 1 to 255 characters")
     return Rule(user, _decision(document, "decision"))
 
 
-def _decision(document: Mapping[str, Any], name: str) -> Decision:
-    value = document.get(name)
+def _decision(document: Mapping[str, Any], name: str, default: Decision | None = None) -> Decision:
+    value = default if document.get(name) is None else document[name]
     if value not in _DECISIONS:
         raise ValueError(f"{name} is one of {', '.join(_DECISIONS)}")
     return cast(Decision, value)

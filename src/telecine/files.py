@@ -165,6 +165,7 @@ class Files:
         name: str,
         content_type: str,
         expires_seconds: float | None,
+        *,
         acl: Acl | None = None,
     ) -> Initiated:
         """Promise a file: its address is known from now on, and works once the bytes have come."""
@@ -191,6 +192,7 @@ class Files:
         content_type: str,
         expires_seconds: float | None,
         spooled: SpoolFile,
+        *,
         acl: Acl | None = None,
     ) -> File:
         """A file at once, from bytes that are here. Raises Forbidden over the key's limit."""
@@ -275,9 +277,7 @@ class Files:
 
     async def save_upload_settings(self, key_id: str, settings: UploadSettings) -> None:
         values = {"expires_seconds": settings.expires_seconds, "acl": _stored(settings.acl)}
-        await self._db.write(
-            lambda tx: tx.execute("storage_settings_put", key_id=key_id, **values)
-        )
+        await self._db.write(lambda tx: tx.execute("storage_settings_put", key_id=key_id, **values))
 
     # ------------------------------------------------------------ who may read
 
@@ -326,18 +326,18 @@ class Files:
         self, url: str, request: Request | None = None, *, is_new: bool = False
     ) -> tuple[str, str] | None:
         """Object and name, if `url` is the address of a file of ours, under whatever host, that
-        `request` may use. An expired file is found while an unfinished request has its bytes pinned.
+        `request` may use. An expired one is found while an unfinished request has its bytes pinned.
 
         What a queued request may use is decided when it comes in (`is_new`): later it may use what
         it pinned then, even if a signed URL has expired meanwhile. Raises Forbidden.
         """
-        file_id, identity = _named(url)
+        file_id = file_id_of(url)
         row = await self._row(file_id) if file_id else None
         if row is None or row["object"] is None:
             return None
         if self._is_expired(row) and not row["is_pinned"]:
             return None
-        decision = await self._decide_for(request, _file(row), identity, is_new=is_new)
+        decision = await self._decide_for(request, _file(row), _identity(url), is_new=is_new)
         if decision == "forbid":
             raise Forbidden(f"The file {row['name']} is private: give a signed URL of it")
         return None if decision == "hide" else (str(row["object"]), str(row["name"]))
@@ -347,12 +347,9 @@ class Files:
     ) -> Decision:
         if request is None or request.mode != "queue" or is_new:
             return self.decide(file, request.caller if request else None, identity)
-        decision = self.decide(file, None)
-        if decision != "allow" and await self._db.read(
-            lambda tx: tx.fetch_one("file_pinned_by", request_id=request.id, object=file.object)
-        ):
-            return "allow"
-        return decision
+        pin = {"request_id": request.id, "object": file.object}
+        is_pinned = await self._db.read(lambda tx: tx.fetch("file_pinned_by", **pin))
+        return "allow" if is_pinned else self.decide(file, None)
 
     # ------------------------------------------------------------ tidying
 
@@ -547,15 +544,17 @@ def owns(caller: Caller, file: File) -> bool:
     return caller.key_id == file.key_id or "ADMIN" in caller.scopes
 
 
-def _named(url: str) -> tuple[str, str]:
-    """The id of a file of ours that the URL may be of, and its identity; empty if it has none."""
+def file_id_of(url: str) -> str:
+    """The id of the file of ours that the URL may be of; empty if it is of none."""
     try:
-        parts = urlsplit(url)
-        match = _PATH.search(parts.path)
-        identity = parse_qs(parts.query).get("identity", [""])[0]
+        match = _PATH.search(urlsplit(url).path)
     except ValueError:
-        return "", ""
-    return (match[1], identity) if match else ("", "")
+        return ""
+    return match[1] if match else ""
+
+
+def _identity(url: str) -> str:
+    return parse_qs(urlsplit(url).query).get("identity", [""])[0]
 
 
 def _check_parts(parts: Sequence[Row], etags: Mapping[int, str]) -> None:

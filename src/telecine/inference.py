@@ -1,6 +1,6 @@
 """The one pipeline: a Request in, a stream of Events out. Run, stream and queue are its consumers.
 
-    1  wire.parse_input(document)          -> what is asked for, or the 422 entries
+    1  endpoints.parse_input(document)          -> what is asked for, or the 422 entries
     2  registry.resolve(model)             -> the provider, and what it accepts
     3  sources.fetch(videos)               -> files on this disk that were opened and looked at
     4  plan.parts(videos, capabilities)    -> what will be sent
@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
-from telecine import ledger, wire
+from telecine import endpoints, ledger
 from telecine.errors import InputError, TelecineError
 from telecine.media import plan
 from telecine.media.sources import Sources
@@ -29,10 +29,10 @@ from telecine.models import (
     Part,
     Receipt,
     Request,
+    RouterRequest,
     Upstream,
     Usage,
     Video,
-    RouterRequest,
 )
 from telecine.providers.registry import Registry, Route
 
@@ -59,7 +59,7 @@ class Inference:
         """
         story = _Story(request, self._clock)
         try:
-            asked = wire.parse_input(request.endpoint, request.document)
+            asked = endpoints.parse_input(request.endpoint, request.document)
             _refuse_data_as_text(request, asked)
             route = await self._registry.resolve(asked.model)
             story.took(asked, route)

@@ -41,9 +41,10 @@ class Attachment:
     and decoded to a file, or (command line only) a file of the user's.
 
     The document holds a placeholder in its place; the placeholder is random, and means something
-    only as a key of this request's own `attachments`, so nobody can forge one.
-    Exactly one of `path` (a spooled file, gone when the request ends) and `object` (kept in
-    storage under this key, for queued jobs) is set, unless `problem` says why there are no bytes.
+    only as a key of this request's own `attachments`, so nobody can forge one. `content_type` is
+    empty for bare base64. Exactly one of `path` (a spooled file, gone when the request ends) and
+    `object` (kept in storage under this key, for queued jobs) is set, unless `problem` says why
+    there are no bytes.
     """
 
     content_type: str

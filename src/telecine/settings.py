@@ -476,6 +476,11 @@ class Settings:
         return self.data.dir / "secret"
 
     @property
+    def address_file(self) -> Path:
+        """Where a server that serves this data folder says how it is reached on this machine."""
+        return self.data.dir / "address"
+
+    @property
     def storage_dir(self) -> Path:
         return self.data.dir / "objects"
 

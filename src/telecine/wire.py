@@ -1,4 +1,4 @@
-"""The public JSON: input, result, stream event, status, error. The only home of its field names.
+"""The public JSON: result, stream event, status, error. What comes in is told by `endpoints`.
 
 Everything that leaves is ASCII JSON text (other characters as \\uXXXX), so that no chunk of a
 stream can split a character and nothing a caller sent can make a body invalid.
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple
+from decimal import Decimal
+from typing import Any, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError, PydanticKnownError
-
+from telecine.endpoints import ENDPOINTS, ChatOutput, brief, parse_input
 from telecine.errors import (
     Cancelled,
     Deadline,
@@ -28,14 +26,20 @@ from telecine.errors import (
     ProviderUnavailable,
     TelecineError,
 )
-from telecine.models import Job, LogLine, Outcome, Request, Result, Usage, MediaName, RouterRequest
-
-MAX_VIDEOS = 100
+from telecine.models import Job, LogLine, Outcome, Request, Result, RouterRequest, Usage
+from telecine.openai import errors as openai_errors
 
 _ERRORS_URL = "https://docs.fal.ai/errors#"
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+def _number(value: Any) -> float:
+    """Figures that were read as decimals, because they may be money."""
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_number).encode
 
 
 def dumps(value: Any) -> str:
@@ -57,261 +61,33 @@ def _finite(value: Any) -> Any:
     return value
 
 
-# ---------------------------------------------------------------- schemas
-
-
-def _unicode(text: str) -> str:
-    """Half a surrogate pair is legal JSON but no text: no provider, file or table can hold it."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise PydanticKnownError("string_unicode") from None
-    return text
-
-
-def _machine_integer(number: int) -> int:
-    if number >= 2**63:
-        raise PydanticKnownError("less_than_equal", {"le": 2**63 - 1})
-    return number
-
-
-def _few(given: Any) -> Any:
-    """Refused before the items are looked at: each bad one would be an entry of its own."""
-    if isinstance(given, list) and len(given) > MAX_VIDEOS:
-        raise PydanticCustomError(
-            "sequence_too_long",
-            "At most {max_length} videos in one request",
-            {"max_length": MAX_VIDEOS},
-        )
-    return given
-
-
-Text = Annotated[str, AfterValidator(_unicode)]
-
-
-class _RouterInput(BaseModel):
-    """What every router endpoint takes. Null is as good as absent for whatever has a default."""
-
-    model_config = ConfigDict(extra="ignore", from_attributes=True, hide_input_in_errors=True)
-
-    prompt: Text = Field(description="What to do with the input.")
-    system_prompt: Text | None = Field(
-        None, description="Context or instructions that the model follows throughout."
-    )
-    model: Text = Field(
-        description="The model to ask. Charged by the tokens it uses.",
-        examples=["google/gemini-2.5-flash", "google/gemini-2.5-pro"],
-    )
-    reasoning: bool | None = Field(
-        False, description="Whether the model's reasoning comes with the answer."
-    )
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = Field(
-        1,
-        description="How varied the answer may be: 0 for the likeliest words, 2 for the boldest.",
-    )
-    max_tokens: Annotated[int, Field(ge=1), AfterValidator(_machine_integer)] | None = Field(
-        None, description="The most tokens the answer may have."
-    )
-    receipt: bool | None = Field(False, description="Adds the receipt to the result.")
-    strict: bool | None = Field(
-        False, description="Refuses what would otherwise be a warning in the receipt."
-    )
-
-
-class VideoInput(_RouterInput):
-    """Input of `openrouter/router/video`."""
-
-    video_urls: Annotated[list[Text] | None, BeforeValidator(_few)] = Field(
-        None,
-        description=(
-            "URLs or data URIs of the videos: mp4, mpeg, mov, webm. Models that fetch YouTube"
-            " links themselves take those too. Mutually exclusive with video_url."
-        ),
-    )
-    video_url: Text | None = Field(None, description="One video: the same as a list of one.")
-
-
-class UsageInfo(BaseModel):
-    """Tokens and cost."""
-
-    prompt_tokens: int = Field(description="Tokens that went in.")
-    completion_tokens: int = Field(description="Tokens that came out.")
-    total_tokens: int = Field(0, description="Both together.")
-    cost: float = Field(description="In US dollars.")
-
-
-class VideoOutput(BaseModel):
-    """Output of `openrouter/router/video`."""
-
-    output: str = Field(description="The answer.")
-    usage: UsageInfo = Field(description="What it took.")
-
-
-def _video_request(given: VideoInput) -> RouterRequest:
-    if given.video_url is not None and given.video_urls:
-        raise InputError(
-            "Give either video_urls or video_url, not both",
-            input={"video_urls": _brief(given.video_urls), "video_url": _brief(given.video_url)},
-        )
-    if given.video_url is not None:
-        videos: tuple[MediaName, ...] = (MediaName(given.video_url, ("body", "video_url")),)
-    else:
-        videos = tuple(
-            MediaName(text, ("body", "video_urls", index), index=index)
-            for index, text in enumerate(given.video_urls or ())
-        )
-    return RouterRequest(
-        prompt=given.prompt,
-        model=given.model,
-        media=videos,
-        system_prompt=given.system_prompt,
-        reasoning=bool(given.reasoning),
-        # fal's default of 1 is the models' own: what nobody asked for is not sent.
-        temperature=given.temperature if "temperature" in given.model_fields_set else None,
-        max_tokens=given.max_tokens,
-        receipt=bool(given.receipt),
-        strict=bool(given.strict),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """One endpoint id: what it takes, what it gives. `order` holds the published properties."""
-
-    id: str
-    category: str
-    description: str
-    input: type[BaseModel]
-    output: type[BaseModel]
-    order: tuple[str, ...]
-    request: Callable[[Any], RouterRequest]
-
-    @property
-    def app(self) -> str:
-        """`owner/alias`: the part that queue URLs keep."""
-        return "/".join(self.id.split("/")[:2])
-
-    @property
-    def schema_name(self) -> str:
-        """`RouterVideo`: alias and path, as fal names its schemas."""
-        return "".join(part.capitalize() for part in self.id.split("/")[1:])
-
-
-def _video_endpoint(id: str) -> Endpoint:
-    return Endpoint(
-        id=id,
-        category="video-to-text",
-        description="Ask any video-capable model about one or more videos.",
-        input=VideoInput,
-        output=VideoOutput,
-        order=(
-            "video_urls",
-            "prompt",
-            "system_prompt",
-            "model",
-            "reasoning",
-            "temperature",
-            "max_tokens",
-        ),
-        request=_video_request,
-    )
-
-
-ENDPOINTS: Mapping[str, Endpoint] = {
-    endpoint.id: endpoint
-    for endpoint in (
-        _video_endpoint("openrouter/router/video"),
-        _video_endpoint("openrouter/router/video/enterprise"),
-    )
-}
-
-APPS = frozenset(endpoint.app for endpoint in ENDPOINTS.values())
-
-
-def endpoint(id: str) -> Endpoint:
-    """The endpoint with this id. Raises NotFound in fal's words."""
-    found = ENDPOINTS.get(id)
-    if found is not None:
-        return found
-    owner, _, rest = id.partition("/")
-    alias, _, path = rest.partition("/")
-    if f"{owner}/{alias}" in APPS:
-        raise NotFound(f"Path /{path} not found")
-    raise NotFound(f'Application "{(alias or owner)[:200]}" not found')
-
-
-# ---------------------------------------------------------------- input
-
-
-def parse_input(endpoint: str, document: Any) -> RouterRequest:
-    """What `document` asks of `endpoint`. Raises InputError with an entry per field at fault."""
-    known = ENDPOINTS[endpoint]
-    try:
-        given = known.input.model_validate(document)
-    except ValidationError as error:
-        raise _input_error(error) from None
-    return known.request(given)
-
-
-def _input_error(error: ValidationError) -> InputError:
-    problems = [
-        Problem(
-            ("body", *entry["loc"]),
-            entry["msg"],
-            entry["type"],
-            entry.get("ctx", {}),
-            _brief(entry["input"]),
-        )
-        for entry in error.errors(include_url=False)
-    ]
-    told = "; ".join(f"{'.'.join(map(str, p.loc))}: {p.msg}" for p in problems[:5])
-    return InputError(told, type=problems[0].type, problems=problems)
-
-
-def _brief(value: Any, depth: int = 0) -> Any:
-    """`value` as an error may repeat it: JSON-safe, and short whatever was sent."""
-    wide = 20 if depth == 0 else 5
-    match value:
-        case None | bool():
-            return value
-        case str():
-            return value if len(value) <= 200 else value[:200] + "..."
-        case int():
-            return value if value.bit_length() <= 64 else f"an integer of {value.bit_length()} bits"
-        case float():
-            return value if math.isfinite(value) else str(value)
-        case Mapping() if depth < 3 and len(value) <= wide:
-            return {str(name)[:200]: _brief(item, depth + 1) for name, item in value.items()}
-        case Mapping():
-            return f"an object of {len(value)} members"
-        case list() | tuple() if depth < 3 and len(value) <= wide:
-            return [_brief(item, depth + 1) for item in value]
-        case list() | tuple():
-            return f"a list of {len(value)} items"
-    return str(value)[:200]
-
-
 # ---------------------------------------------------------------- result
 
 
 def result(request: Request, outcome: Outcome) -> Result:
-    """fal's output for a run that went well, as it will be sent every time it is asked for."""
-    asked = parse_input(request.endpoint, request.document)
+    """The output for a run that went well, as it will be sent every time it is asked for."""
     usage = outcome.usage or Usage()
-    body: dict[str, Any] = {"output": outcome.output}
-    if asked.reasoning and outcome.reasoning:
-        body["reasoning"] = outcome.reasoning
-    body["usage"] = _usage(usage)
-    if asked.receipt and outcome.receipt is not None:
-        body["receipt"] = outcome.receipt
     headers = {
         "content-type": "application/json",
         "x-fal-request-id": request.id,
         "x-fal-billable-units": "1",
         "x-telecine-cost-source": usage.cost_source,
     }
+    if outcome.answer is not None:
+        return Result(status=200, headers=headers, body=dumps(outcome.answer))
+    asked = parse_input(request.endpoint, request.document)
+    body = {"output": outcome.output, **_more(request, asked, outcome), "usage": _usage(usage)}
+    if asked.receipt and outcome.receipt is not None:
+        body["receipt"] = outcome.receipt
     return Result(status=200, headers=headers, body=dumps(body))
+
+
+def _more(request: Request, asked: RouterRequest, outcome: Outcome) -> dict[str, Any]:
+    """What else an answer tells: the reasoning where it was wanted; to some endpoints, always."""
+    reasoning = outcome.reasoning if asked.reasoning else ""
+    if ENDPOINTS[request.endpoint].output is ChatOutput:
+        return {"reasoning": reasoning or None, "partial": False, "error": None}
+    return {"reasoning": reasoning} if reasoning else {}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
@@ -337,11 +113,10 @@ def final_event(request: Request, outcome: Outcome, error: BaseException | None 
     asked = parse_input(request.endpoint, request.document)
     body: dict[str, Any] = {
         "output": outcome.output,
+        **_more(request, asked, outcome),
         "partial": False,
         "error": None if error is None else error_message(error),
     }
-    if asked.reasoning and outcome.reasoning:
-        body["reasoning"] = outcome.reasoning
     if error is None or outcome.usage is not None:
         body["usage"] = _usage(outcome.usage or Usage())
     if asked.receipt and outcome.receipt is not None:
@@ -458,6 +233,22 @@ def failure(error: BaseException, *, request_id: str | None) -> Result:
     return Result(status=code, headers=headers, body=dumps(body))
 
 
+def openai_result(result: Result) -> Result:
+    """`result` for callers of OpenAI's SDKs: a failure tells itself in their shape too, and they
+    learn from a header whether asking again makes sense (by themselves they ask after any 5xx,
+    also after one that was paid for)."""
+    headers = {**result.headers}
+    if "x-fal-request-id" in headers:
+        headers["x-request-id"] = headers["x-fal-request-id"]
+    if result.status < 400:
+        return Result(status=result.status, headers=headers, body=result.body)
+    told = json.loads(result.body)
+    error = openai_errors.told(told, result.status)
+    may_retry = headers.get("x-fal-needs-retry") in ("1", "true")
+    headers["x-should-retry"] = "true" if may_retry else "false"
+    return Result(status=result.status, headers=headers, body=dumps({"error": error, **told}))
+
+
 def _failure_body(error: BaseException) -> dict[str, Any]:
     match error:
         case InputError():
@@ -468,7 +259,7 @@ def _failure_body(error: BaseException) -> dict[str, Any]:
         case Cancelled() | Deadline():
             return {"detail": error.message, "error_type": error.type}
         case LimitReached():
-            data = {"data": _brief(error.data)} if error.data else {}
+            data = {"data": brief(error.data)} if error.data else {}
             return {"detail": error.message, "type": error.type, **data}
         case NotFound(type="request_not_found"):
             return {"detail": error.message, "status": "NOT_FOUND"}
@@ -503,7 +294,7 @@ def _entries(problems: Sequence[Problem]) -> list[dict[str, Any]]:
             "msg": problem.msg,
             "type": problem.type,
             "url": _ERRORS_URL + problem.type,
-            "input": _brief(problem.input),
+            "input": brief(problem.input),
         }
         if problem.ctx:
             entry["ctx"] = {name: _limit(value) for name, value in problem.ctx.items()}
@@ -514,4 +305,4 @@ def _entries(problems: Sequence[Problem]) -> list[dict[str, Any]]:
 def _limit(value: Any) -> Any:
     """A bound as a person wrote it: 2, not 2.0."""
     whole = isinstance(value, float) and value.is_integer()
-    return int(value) if whole else _brief(value)
+    return int(value) if whole else brief(value)

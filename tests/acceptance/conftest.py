@@ -3,7 +3,6 @@
 import fal_client
 import httpx
 import pytest
-
 from tests.acceptance.support.clips import ClipServer
 from tests.acceptance.support.loops import Background
 from tests.acceptance.support.node import Script

@@ -3,7 +3,6 @@
 import uuid
 
 import pytest
-
 from tests.acceptance.conftest import ENDPOINT
 
 BODY = {"prompt": "x", "model": "echo/echo"}
@@ -65,7 +64,12 @@ def test_c021_a_job_is_not_found_under_another_app(raw, done, app):
 
 def test_an_unknown_id_is_not_found_wherever_it_is_asked_about(raw):
     base = f"/queue/openrouter/router/requests/{uuid.uuid4()}"
-    for method, end in [("GET", ""), ("GET", "/status"), ("GET", "/status/stream"), ("PUT", "/cancel")]:
+    for method, end in [
+        ("GET", ""),
+        ("GET", "/status"),
+        ("GET", "/status/stream"),
+        ("PUT", "/cancel"),
+    ]:
         answer = raw.request(method, base + end)
         assert answer.status_code == 404
         assert answer.json()["status"] == "NOT_FOUND"

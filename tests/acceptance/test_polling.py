@@ -2,7 +2,6 @@
 
 import fal_client
 import pytest
-
 from tests.acceptance.conftest import ENDPOINT
 
 BODY = {"prompt": "x", "model": "echo/echo"}
@@ -21,12 +20,14 @@ def is_running(status):
 def test_c057_a_job_knows_its_place_while_queued(narrow, python):
     client = python(narrow.origin)
     first = client.submit(ENDPOINT, SLOW)
-    until(first, is_running)
-    waiting = [client.submit(ENDPOINT, BODY) for _ in range(2)]
-    statuses = [client.status(ENDPOINT, handle.request_id) for handle in waiting]
+    try:
+        until(first, is_running)
+        waiting = [client.submit(ENDPOINT, BODY) for _ in range(2)]
+        statuses = [client.status(ENDPOINT, handle.request_id) for handle in waiting]
+    finally:
+        first.cancel()
     assert [type(status) for status in statuses] == [fal_client.Queued] * 2
     assert [status.position for status in statuses] == [0, 1]
-    first.cancel()
     assert [handle.get()["output"] for handle in waiting] == ["x", "x"]
 
 

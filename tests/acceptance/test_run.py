@@ -4,7 +4,6 @@ import uuid
 
 import fal_client
 import pytest
-
 from tests.acceptance.conftest import ENDPOINT, calling
 from tests.acceptance.support.waiting import eventually
 
@@ -91,7 +90,7 @@ def test_js_with_a_wrong_key_is_told_so_once(node, wire):
     assert len(wire.calls) == 1
 
 
-def test_c033_every_answer_has_a_request_id(raw, server):
+def test_c033_every_answer_has_a_request_id(raw):
     submitted = raw.post(f"/queue/{ENDPOINT}", json=BODY)
     base = f"/queue/openrouter/router/requests/{submitted.json()['request_id']}"
     answers = [

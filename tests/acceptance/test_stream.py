@@ -1,12 +1,12 @@
 """C035-C050: the answer as it grows (spec 5)."""
 
 import asyncio
+import itertools
 import json
 import uuid
 
 import fal_client
 import pytest
-
 from tests.acceptance.conftest import ENDPOINT, calling
 from tests.acceptance.support.waiting import eventually
 
@@ -28,7 +28,7 @@ def test_c035_js_iterates_and_done_is_the_last_event(node, wire):
 def test_c036_every_event_holds_the_text_so_far(node):
     outputs = [event["output"] for event in node("stream.all", input=COUNTING)["events"]]
     assert len(set(outputs)) > 2
-    for one, next_ in zip(outputs, outputs[1:], strict=False):
+    for one, next_ in itertools.pairwise(outputs):
         assert next_.startswith(one)
 
 
@@ -47,7 +47,7 @@ def test_c038_python_streams_dicts_to_the_end(python, wire):
     async def work():
         client = python(wire.url, kind=fal_client.AsyncClient)
         found = [event async for event in client.stream(ENDPOINT, COUNTING)]
-        await client._client.aclose()
+        await (await client._client).aclose()
         return found
 
     assert asyncio.run(work())[-1] == events[-1]
@@ -119,7 +119,7 @@ def test_c044_a_silent_upstream_is_bridged_with_comments(node, wire):
     assert any(chunk.startswith(b":") for _, chunk in call.chunks)
     times = [at for at, _ in call.chunks]
     assert times[-1] - times[0] > 12
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
     assert max(gaps) <= 15
 
 

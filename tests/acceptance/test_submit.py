@@ -3,7 +3,6 @@
 import uuid
 
 import pytest
-
 from tests.acceptance.conftest import ENDPOINT, calling
 
 BODY = {"prompt": "x", "model": "echo/echo"}

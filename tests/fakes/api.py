@@ -5,8 +5,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from telecine import wire
-from telecine.errors import NotFound, TelecineError
+from telecine import endpoints, wire
+from telecine.errors import LimitReached, NotFound, TelecineError
 from telecine.models import Delta, Done, Job, LogLine, Outcome, Receipt, Usage
 
 AT = datetime(2026, 1, 28, tzinfo=UTC)
@@ -19,15 +19,20 @@ class Worker:
         self.script = script or (Delta("hello"), Usage(total_tokens=3), Done())
         self.requests = []
         self.options = []
+        self.is_full = False
         self.started = asyncio.Event()
         self.stopped = asyncio.Event()
+
+    def check(self, key_id):
+        if self.is_full:
+            raise LimitReached("Reached concurrent requests limit of 1", data={"limit": 1})
 
     async def stream(self, request, **options):
         self.requests.append(request)
         self.options.append(options)
         self.started.set()
         try:
-            wire.parse_input(request.endpoint, request.document)
+            endpoints.parse_input(request.endpoint, request.document)
             for step in self.script:
                 if isinstance(step, BaseException):
                     raise step

@@ -443,7 +443,7 @@ def test_a_file_is_gone_after_the_time_it_was_given(opened, run, clock, header):
 def test_a_lifecycle_that_cannot_be_honoured_is_refused_before_the_bytes_are_read(opened, run):
     async def story():
         async with opened() as server:
-            lifecycle = {"x-fal-object-lifecycle": '{"initial_acl": {"default": "forbid"}}'}
+            lifecycle = {"x-fal-object-lifecycle": '{"initial_acl": {"default": "private"}}'}
             for path in (INITIATE, "/files/upload", "/files/upload/multipart"):
                 answer = await server.http.post(
                     path, json=CLIP, headers={**server.authorization, **lifecycle}

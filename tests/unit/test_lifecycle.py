@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telecine.acl import Acl, Rule
+from telecine.api.lifecycle import parsed
 from telecine.api.tokens import _alias
-from telecine.api.uploads import _content_type, _etags, lifecycle_seconds
+from telecine.api.uploads import _content_type, _etags
 from telecine.errors import BadRequest
 
 DEFAULT = 604_800.0
@@ -25,7 +27,7 @@ DEFAULT = 604_800.0
     ],
 )
 def test_the_lifecycle_header_says_how_long_a_file_lives(asked, seconds):
-    assert lifecycle_seconds(json.dumps(asked), DEFAULT) == seconds
+    assert parsed(json.dumps(asked), DEFAULT).expires_seconds == seconds
 
 
 @pytest.mark.parametrize(
@@ -46,25 +48,45 @@ def test_the_lifecycle_header_says_how_long_a_file_lives(asked, seconds):
 )
 def test_a_lifecycle_that_makes_no_sense_is_refused(text):
     with pytest.raises(BadRequest, match="X-Fal-Object-Lifecycle"):
-        lifecycle_seconds(text, DEFAULT)
+        parsed(text, DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("asked", "acl"),
+    [
+        (None, None),
+        ({}, Acl("allow")),
+        ({"default": "forbid"}, Acl("forbid")),
+        ({"default": "hide", "rules": None}, Acl("hide")),
+        (
+            {"rules": [{"user": "u", "decision": "hide", "key_ids": ["x"]}]},
+            Acl("allow", (Rule("u", "hide"),)),
+        ),
+    ],
+)
+def test_the_lifecycle_header_says_who_may_read_a_file(asked, acl):
+    assert parsed(json.dumps({"initial_acl": asked}), DEFAULT).acl == acl
 
 
 @pytest.mark.parametrize(
     "acl",
     [
-        {"default": "forbid"},
-        {"default": "hide"},
-        {"default": "allow", "rules": [{"user": "u", "decision": "hide"}]},
+        {"default": "private"},
+        {"default": ["forbid"]},
         {"rules": [{"user": "u"}]},
+        {"rules": [{"decision": "hide"}]},
+        {"rules": [{"user": "", "decision": "hide"}]},
+        {"rules": [{"user": "u", "decision": "hide"}] * 101},
         {"rules": ["u"]},
         {"rules": "u"},
         "forbid",
         1,
+        False,
     ],
 )
-def test_a_file_meant_to_be_private_is_refused_rather_than_made_public(acl):
-    with pytest.raises(BadRequest, match="cannot restrict"):
-        lifecycle_seconds(json.dumps({"initial_acl": acl}), DEFAULT)
+def test_access_rules_that_make_no_sense_are_refused_rather_than_the_file_made_public(acl):
+    with pytest.raises(BadRequest, match="X-Fal-Object-Lifecycle"):
+        parsed(json.dumps({"initial_acl": acl}), DEFAULT)
 
 
 @given(
@@ -82,7 +104,7 @@ def test_a_file_meant_to_be_private_is_refused_rather_than_made_public(acl):
 )
 def test_every_lifecycle_is_understood_or_refused(text):
     try:
-        seconds = lifecycle_seconds(text, DEFAULT)
+        seconds = parsed(text, DEFAULT).expires_seconds
     except BadRequest:
         return
     assert seconds is None or seconds > 0

@@ -410,3 +410,56 @@ def test_memory_does_not_grow_with_the_video(run, tmp_path):
             assert peak < 2_000_000
 
     run(story())
+
+
+# ---------------------------------------------------------------- bare base64
+
+
+def sound(count=BIG):
+    return random.Random(5).randbytes(count)
+
+
+@pytest.mark.parametrize("gap", [b"", b" ", b"\n  "])
+@pytest.mark.parametrize("size", [1, 1000, 65536])
+def test_long_bare_base64_in_a_data_member_goes_to_disk(run, tmp_path, gap, size):
+    text = base64.b64encode(sound())
+    body = b'{"input_audio": {"data"' + gap + b":" + gap + b'"' + text + b'", "format": "mp3"}}'
+    document = run(scan(tmp_path, body, sizes=forever(size), max_json_bytes=4096))
+    assert document == {"input_audio": {"data": ("", sound()), "format": "mp3"}}
+
+
+def test_its_slashes_may_be_escaped(run, tmp_path):
+    text = base64.b64encode(sound()).replace(b"/", b"\\/")
+    document = run(scan(tmp_path, b'{"data":"' + text + b'"}'))
+    assert document == {"data": ("", sound())}
+
+
+def test_its_attachment_says_what_it_was(run, tmp_path):
+    async def work():
+        async with Spool(tmp_path, max_bytes_per_key=1 << 30, max_file_bytes=1 << 30) as spool:
+            body = b'{"data":"' + base64.b64encode(sound()) + b'"}'
+            scanned = await read_json(chunks_of(body, forever(999)), spool=spool, key_id="key")
+            [attachment] = scanned.attachments.values()
+            assert (attachment.origin, attachment.content_type) == ("base64 data", "")
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"text": "A" * (BIG + 1)},
+        {"data": "word " * BIG},
+        {"data": ["A" * (BIG + 1)]},
+        {"metadata": "A" * (BIG + 1)},
+        {"data": "A" * 1000},
+    ],
+)
+def test_other_long_strings_stay_where_they_are(run, tmp_path, body):
+    assert run(scan(tmp_path, json.dumps(body).encode())) == body
+
+
+def test_what_turns_out_to_be_no_base64_is_said_to_be_none(run, tmp_path):
+    text = "A" * (2 * BIG) + "!" + "A" * BIG
+    document = run(scan(tmp_path, json.dumps({"data": text}).encode()))
+    assert document == {"data": "The base64 data is not base64"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telecine import wire
+from telecine import endpoints, wire
 from telecine.errors import (
     AuthError,
     BadRequest,
@@ -30,13 +30,13 @@ MINIMAL = {"prompt": "p", "model": "m"}
 
 
 def parse(**fields):
-    return wire.parse_input(EP, MINIMAL | fields)
+    return endpoints.parse_input(EP, MINIMAL | fields)
 
 
 def entries(document):
     """The entries of the 422 that `document` gets."""
     with pytest.raises(InputError) as caught:
-        wire.parse_input(EP, document)
+        endpoints.parse_input(EP, document)
     return json.loads(wire.failure(caught.value, request_id=None).body)["detail"]
 
 
@@ -44,11 +44,11 @@ def entries(document):
 
 
 def test_prompt_and_model_are_enough():
-    assert wire.parse_input(EP, MINIMAL) == RouterRequest(prompt="p", model="m")
+    assert endpoints.parse_input(EP, MINIMAL) == RouterRequest(prompt="p", model="m")
 
 
 def test_the_enterprise_endpoint_takes_the_same():
-    assert wire.parse_input(f"{EP}/enterprise", MINIMAL) == parse()
+    assert endpoints.parse_input(f"{EP}/enterprise", MINIMAL) == parse()
 
 
 def test_videos_keep_their_order_and_place():
@@ -160,10 +160,10 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*wire.ENDPOINTS[EP].order, "video_url", "x"]), JSON))
+@given(st.dictionaries(st.sampled_from([*endpoints.ENDPOINTS[EP].order, "video_url", "x"]), JSON))
 def test_any_document_is_understood_or_refused_in_valid_ascii_json(document):
     try:
-        wire.parse_input(EP, document)
+        endpoints.parse_input(EP, document)
     except InputError as error:
         body = wire.failure(error, request_id=None).body
         assert body.isascii()
@@ -428,14 +428,26 @@ def test_only_an_unbilled_failure_asks_for_another_try():
 
 def test_an_unknown_path_of_a_known_application_is_named():
     with pytest.raises(NotFound, match="Path /nope not found"):
-        wire.endpoint("openrouter/router/nope")
+        endpoints.endpoint("openrouter/router/nope")
 
 
 def test_an_unknown_application_is_named():
     with pytest.raises(NotFound, match='Application "flux" not found'):
-        wire.endpoint("fal-ai/flux/dev")
+        endpoints.endpoint("fal-ai/flux/dev")
 
 
 def test_schemas_are_named_as_fal_names_them():
-    names = [endpoint.schema_name for endpoint in wire.ENDPOINTS.values()]
-    assert names == ["RouterVideo", "RouterVideoEnterprise"]
+    names = [endpoint.schema_name for endpoint in endpoints.ENDPOINTS.values()]
+    assert names == [
+        "RouterVideo",
+        "RouterVideoEnterprise",
+        "Router",
+        "RouterEnterprise",
+        "RouterVision",
+        "RouterVisionEnterprise",
+        "RouterAudio",
+        "RouterAudioEnterprise",
+        "RouterOpenaiV1ChatCompletions",
+        "RouterOpenaiV1Responses",
+        "RouterOpenaiV1Embeddings",
+    ]

@@ -127,6 +127,13 @@ def header(scope: Scope, name: bytes) -> str:
     return ""
 
 
+def is_platform(scope: Scope) -> bool:
+    """Whether fal's Platform API is asked, also by a path that could not be made out."""
+    path: str = scope["path"]
+    name = header(scope, b"host").lower().partition(":")[0]
+    return path == "/v1" or path.startswith("/v1/") or FAL_HOSTS.get(name) == "/v1"
+
+
 def address(scope: Scope) -> Address:
     """Base URLs that follow the way the request came in, or `public_url` where one is set."""
     if scope.get("telecine.stands_for_fal"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from telecine.api.addressing import header
 from telecine.errors import Forbidden
-from telecine.keys import CdnToken
+from telecine.keys import CdnToken, KeyInfo, NewKey
 from telecine.models import Caller
 
 # Who calls when no key is asked for.
@@ -35,6 +35,12 @@ class KeyRing(Protocol):
 
     def cdn_token(self, caller: Caller) -> CdnToken: ...
 
+    async def create(self, alias: str = "", scopes: Iterable[str] = ("API",)) -> NewKey: ...
+
+    async def revoke(self, key_id: str) -> None: ...
+
+    async def list(self) -> Sequence[KeyInfo]: ...
+
 
 class OpenKeys:
     """In place of the keys where none is asked for: everybody is the one local caller."""
@@ -42,6 +48,9 @@ class OpenKeys:
     def __init__(self, keys: KeyRing) -> None:
         self.token = keys.token
         self.cdn_token = keys.cdn_token
+        self.create = keys.create
+        self.revoke = keys.revoke
+        self.list = keys.list
 
     async def check(
         self, authorization: str | None, *, query_token: str | None = None, app: str | None = None

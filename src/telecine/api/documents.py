@@ -12,16 +12,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from telecine import wire
-from telecine.api.addressing import address
+from telecine.api.addressing import Address, address
+from telecine.endpoints import ENDPOINTS, Endpoint, UsageInfo
 from telecine.errors import NotFound
-from telecine.wire import ENDPOINTS, Endpoint
 
 
 async def openapi(request: Request) -> Response:
     """`GET /api/openapi/queue/openapi.json?endpoint_id=`"""
     endpoint = _endpoint(request.query_params.get("endpoint_id", ""))
     at = address(request.scope)
-    document = _openapi(endpoint, queue=at.queue, site=at.run)
+    document = queue_document(endpoint, at)
     return Response(wire.dumps(document), media_type="application/json")
 
 
@@ -97,10 +97,11 @@ _LOGS = {
 }
 
 
-def _openapi(endpoint: Endpoint, *, queue: str, site: str) -> dict[str, Any]:
+def queue_document(endpoint: Endpoint, at: Address) -> dict[str, Any]:
+    """The OpenAPI document of an endpoint's queue, for whoever reaches the server at `at`."""
     name = endpoint.id
     given, made = f"{endpoint.schema_name}Input", f"{endpoint.schema_name}Output"
-    page = f"{site}/models/{name}"
+    page = f"{at.run}/models/{name}"
     return {
         "openapi": "3.0.4",
         "info": {
@@ -128,11 +129,11 @@ def _openapi(endpoint: Endpoint, *, queue: str, site: str) -> dict[str, Any]:
                 "QueueStatus": _QUEUE_STATUS,
                 given: schema(endpoint.input, endpoint.order),
                 made: schema(endpoint.output),
-                "UsageInfo": schema(wire.UsageInfo),
+                "UsageInfo": schema(UsageInfo),
             },
         },
         "paths": _paths(f"/{name}", given, made),
-        "servers": [{"url": queue}],
+        "servers": [{"url": at.queue}],
         "security": [{"apiKeyAuth": []}],
     }
 

@@ -12,9 +12,11 @@ import uuid
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from telecine import telemetry
-from telecine.api.addressing import header
+from telecine.api.addressing import header, is_platform
 from telecine.api.failures import Disconnected, answer, send_result
+from telecine.api.platform.failures import platform_answer
 from telecine.errors import NotFound
+from telecine.models import Result
 
 # As fal's: any page may call, with a key but never with cookies.
 _EXPOSED = (
@@ -81,7 +83,12 @@ class _Exchange:
             except Exception as error:
                 if self._started:
                     raise  # the status is out: breaking off is the one way left to say it
-                await send_result(self.send, answer(error))
+                await send_result(self.send, self._answer(error))
+
+    def _answer(self, error: Exception) -> Result:
+        if is_platform(self._scope):
+            return platform_answer(error, self._scope["telecine.request_id"])
+        return answer(error)
 
     async def receive(self) -> Message:
         message = await self._receive()

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.types import Receive, Scope, Send
 
-from telecine import wire
+from telecine import endpoints, wire
 from telecine.api import auth, sse
 from telecine.api.addressing import address, header
 from telecine.api.callers import while_connected
@@ -27,7 +27,7 @@ class Submit:
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = wire.endpoint(scope["path_params"]["endpoint"]).id
+        endpoint = endpoints.endpoint(scope["path_params"]["endpoint"]).id
         query = _query(scope)
         webhook_url = _webhook_url(query.get("fal_webhook"))
         max_queue_length = _max_queue_length(query.get("fal_max_queue_length"))

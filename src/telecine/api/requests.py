@@ -26,12 +26,15 @@ async def received(
 ) -> AsyncIterator[Request]:
     """The call with its body read; the files that came in it are gone when the block ends.
 
-    Raises InputError for what is not JSON, PayloadTooLarge, LimitReached over the key's spool.
+    Raises InputError for what is not JSON, PayloadTooLarge, LimitReached over the key's spool or,
+    before anything is read, its running limit.
     """
     length = header(scope, b"content-length")
     if length.isdecimal() and int(length) > parts.max_body_bytes:
         raise _too_large(parts.max_body_bytes)
     caller = auth.caller(scope)
+    if mode != "queue":
+        parts.worker.check(caller.key_id)
     scanned = await read_json(
         _chunks(receive, parts.max_body_bytes),
         spool=parts.spool,

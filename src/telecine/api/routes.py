@@ -9,8 +9,8 @@ from typing import Any
 from starlette.routing import BaseRoute, Route, Router, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from telecine import wire
-from telecine.api import documents, queue, tokens, uploads
+from telecine import endpoints
+from telecine.api import documents, platform, queue, tokens, uploads
 from telecine.api.addressing import RESERVED, Addressing
 from telecine.api.auth import Guard, OpenKeys, OwnMachineOnly
 from telecine.api.edge import Edge
@@ -33,8 +33,8 @@ def _routes(parts: Parts) -> list[BaseRoute]:
 
     return [
         # Run and stream.
-        *(Route(f"/{name}", guard(run), methods=["POST"]) for name in wire.ENDPOINTS),
-        *(Route(f"/{name}/stream", guard(stream), methods=["POST"]) for name in wire.ENDPOINTS),
+        *(Route(f"/{name}", guard(run), methods=["POST"]) for name in endpoints.ENDPOINTS),
+        *(Route(f"/{name}/stream", guard(stream), methods=["POST"]) for name in endpoints.ENDPOINTS),
         # The queue.
         Route(f"{one}/status/stream", guard(queue.StatusStream(parts)), methods=["GET"]),
         Route(f"{one}/status", guard(queue.Status(parts)), methods=["GET"]),
@@ -45,6 +45,8 @@ def _routes(parts: Parts) -> list[BaseRoute]:
         # Files and tokens: some take a key, some a CDN token, some a secret in the URL.
         *uploads.routes(),
         *tokens.routes(),
+        # fal's Platform API.
+        *platform.routes(parts, guard),
         # Telecine's own API.
         Route("/telecine/v1/requests", keyed(own.requests), methods=["GET"]),
         Route("/telecine/v1/requests/{id}", keyed(own.request), methods=["GET"]),
@@ -84,12 +86,12 @@ class _Within:
 async def _no_such_path(scope: Scope, _receive: Receive, _send: Send) -> None:
     segments = scope["path"].strip("/").split("/")
     if segments[0] not in RESERVED and len(segments) > 1:
-        wire.endpoint("/".join(segments))
+        endpoints.endpoint("/".join(segments))
     raise NotFound(f"Path {scope['path'][:200]} not found")
 
 
 def _check_endpoints() -> None:
     """An endpoint whose owner is one of our own first segments could never be reached."""
-    taken = RESERVED & {endpoint.app.partition("/")[0] for endpoint in wire.ENDPOINTS.values()}
+    taken = RESERVED & {endpoint.app.partition("/")[0] for endpoint in endpoints.ENDPOINTS.values()}
     if taken:
         raise RuntimeError(f"endpoint owners that are reserved: {sorted(taken)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import Receive, Scope, Send
 
-from telecine import wire
+from telecine import endpoints
 from telecine.api.callers import while_connected
 from telecine.api.failures import send_result
 from telecine.api.parts import Parts
@@ -19,7 +19,7 @@ class Run:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start_seconds = start_timeout(scope)
-        endpoint = wire.endpoint(scope["path"][1:]).id
+        endpoint = endpoints.endpoint(scope["path"][1:]).id
         async with received(self._parts, scope, receive, endpoint, "run") as request:
             async with while_connected(receive):
                 result = await self._parts.worker.run(

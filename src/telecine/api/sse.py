@@ -31,7 +31,7 @@ async def with_pings(items: AsyncIterator[T], seconds: float) -> AsyncGenerator[
 
     Closing this stops whatever `items` is waiting for, and closes it.
     """
-    coming: asyncio.Task[T] | None = None
+    coming: asyncio.Task[tuple[T] | None] | None = None
     try:
         while True:
             coming = coming or asyncio.create_task(_next(items))
@@ -39,12 +39,11 @@ async def with_pings(items: AsyncIterator[T], seconds: float) -> AsyncGenerator[
             if not coming.done():
                 yield None
                 continue
-            try:
-                item = coming.result()
-            except StopAsyncIteration:
+            item = coming.result()
+            if item is None:
                 return
             coming = None
-            yield item
+            yield item[0]
     finally:
         if coming is not None and not coming.done():
             coming.cancel()
@@ -54,5 +53,9 @@ async def with_pings(items: AsyncIterator[T], seconds: float) -> AsyncGenerator[
             await items.aclose()
 
 
-async def _next(items: AsyncIterator[T]) -> T:
-    return await anext(items)
+async def _next(items: AsyncIterator[T]) -> tuple[T] | None:
+    """None at the end: who is closed just then leaves no task with an exception behind."""
+    try:
+        return (await anext(items),)
+    except StopAsyncIteration:
+        return None

@@ -16,7 +16,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 
 from starlette.types import Receive, Scope, Send
 
-from telecine import wire
+from telecine import endpoints, wire
 from telecine.api import sse
 from telecine.api.callers import while_connected
 from telecine.api.parts import Parts
@@ -38,7 +38,7 @@ class Stream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start_seconds = start_timeout(scope)
-        endpoint = wire.endpoint(scope["path"][1:].removesuffix("/stream")).id
+        endpoint = endpoints.endpoint(scope["path"][1:].removesuffix("/stream")).id
         async with received(self._parts, scope, receive, endpoint, "stream") as request:
             events = self._parts.worker.stream(
                 request, start_seconds=start_seconds, store_io=keeps_payloads(scope)

@@ -11,9 +11,8 @@ become a file when they are complete; an upload that breaks off leaves nothing.
 
 from __future__ import annotations
 
-import json
 import re
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from email.utils import formatdate
 from typing import Any
 
@@ -22,11 +21,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from telecine import wire
 from telecine.api import ranges
 from telecine.api.addressing import address
 from telecine.api.intake import chunks, read_object
-from telecine.errors import BadRequest, Forbidden, InputError, NotFound
-from telecine.files import File, spooled
+from telecine.api.lifecycle import lifecycle
+from telecine.errors import AuthError, BadRequest, Forbidden, InputError, NotFound
+from telecine.files import File, Initiated, spooled
 from telecine.models import Caller
 
 _STORAGE_TYPES = frozenset({None, "fal-cdn-v3", "fal-cdn", "gcs"})
@@ -64,11 +65,8 @@ async def initiate(request: Request) -> Response:
     caller = await _owner(request)
     _check_storage_type(request)
     document = await read_object(request)
-    initiated = await request.app.state.parts.files.initiate(
-        caller.key_id,
-        _text(document, "file_name") or "upload.bin",
-        _content_type(_text(document, "content_type")),
-        _expires_seconds(request),
+    initiated = await _initiate(
+        request, caller, _text(document, "file_name"), _text(document, "content_type")
     )
     url = _url(request, initiated.file)
     return JSONResponse({"upload_url": f"{url}?upload={initiated.secret}", "file_url": url})
@@ -112,26 +110,26 @@ async def complete(request: Request) -> Response:
 async def cdn_upload(request: Request) -> Response:
     caller = await request.app.state.parts.keys.check_cdn(request.headers.get("authorization"))
     files, spool = request.app.state.parts.files, request.app.state.parts.spool
-    expires_seconds = _expires_seconds(request)
+    asked = await lifecycle(request, caller.key_id)
+    await files.check_room(caller.key_id)
     body = chunks(request, max_bytes=files.max_file_bytes)
     async with spooled(spool, caller.key_id, body) as spooled_file:
         file = await files.keep(
             caller.key_id,
             request.headers.get("x-fal-file-name") or "upload.bin",
             _content_type(request.headers.get("content-type")),
-            expires_seconds,
+            asked.expires_seconds,
             spooled_file,
+            acl=asked.acl,
         )
     return JSONResponse({"access_url": _url(request, file), "uploaded": True})
 
 
 async def cdn_initiate(request: Request) -> Response:
     caller = await request.app.state.parts.keys.check_cdn(request.headers.get("authorization"))
-    initiated = await request.app.state.parts.files.initiate(
-        caller.key_id,
-        request.headers.get("x-fal-file-name") or "upload.bin",
-        _content_type(request.headers.get("content-type")),
-        _expires_seconds(request),
+    headers = request.headers
+    initiated = await _initiate(
+        request, caller, headers.get("x-fal-file-name"), headers.get("content-type")
     )
     return JSONResponse({"access_url": _url(request, initiated.file), "uploadId": initiated.secret})
 
@@ -151,9 +149,7 @@ async def get(request: Request) -> Response:
     """The file, or one range of it. A page that a stranger uploaded must not run as ours: what a
     browser would do more with than show or play it is a download."""
     files = request.app.state.parts.files
-    file = await files.find(request.path_params["file_id"])
-    if file is None:
-        raise NotFound("There is no such file, or it has expired.")
+    file = await _readable(request)
     etag = f'"{file.sha256}"'
     disposition = "inline" if _SHOWN.match(file.content_type) else "attachment"
     headers = {
@@ -162,7 +158,8 @@ async def get(request: Request) -> Response:
         "content-security-policy": "sandbox",
         "x-content-type-options": "nosniff",
         "cross-origin-resource-policy": "cross-origin",
-        "cache-control": "no-cache",  # ask again each time: it may have expired or been deleted
+        # Ask again each time: it may have expired, been deleted or become private.
+        "cache-control": "no-cache" if file.acl is None else "private, no-cache",
         "etag": etag,
         "last-modified": formatdate(file.created_at, usegmt=True),
         "accept-ranges": "bytes",
@@ -174,7 +171,12 @@ async def get(request: Request) -> Response:
     try:
         span = ranges.span(request.headers, size=file.bytes, etag=etag, modified=file.created_at)
     except ranges.Unsatisfiable:
-        return Response(status_code=416, headers={"content-range": f"bytes */{file.bytes}"})
+        return Response(
+            wire.dumps({"detail": f"The file has {file.bytes} bytes, and none in that range."}),
+            status_code=416,
+            headers={"content-range": f"bytes */{file.bytes}"},
+            media_type="application/json",
+        )
     start, end = span or (0, file.bytes)
     headers["content-length"] = str(end - start)
     if span:
@@ -191,6 +193,41 @@ class _Bytes(StreamingResponse):
 
 
 # ---------------------------------------------------------------- steps
+
+
+async def _readable(request: Request) -> File:
+    """The file that the path names, if whoever asks may read it. Raises NotFound, Forbidden."""
+    parts = request.app.state.parts
+    file: File | None = await parts.files.find(request.path_params["file_id"])
+    missing = NotFound("There is no such file, or it has expired.")
+    if file is None:
+        raise missing
+    caller: Caller | None = None
+    if file.acl is not None and "authorization" in request.headers:
+        with suppress(AuthError):  # no more than without a key
+            caller = await parts.keys.check_cdn(request.headers["authorization"])
+    decision = parts.files.decide(file, caller, request.query_params.get("identity", ""))
+    if decision == "hide":
+        raise missing
+    if decision == "forbid":
+        raise Forbidden("This file is private: read it with its owner's key or a signed URL.")
+    return file
+
+
+async def _initiate(
+    request: Request, caller: Caller, name: str | None, content_type: str | None
+) -> Initiated:
+    files = request.app.state.parts.files
+    asked = await lifecycle(request, caller.key_id)
+    await files.check_room(caller.key_id)
+    initiated: Initiated = await files.initiate(
+        caller.key_id,
+        name or "upload.bin",
+        _content_type(content_type),
+        asked.expires_seconds,
+        acl=asked.acl,
+    )
+    return initiated
 
 
 async def _owner(request: Request) -> Caller:
@@ -281,51 +318,3 @@ def _text(document: dict[str, Any], name: str) -> str | None:
 
 def _content_type(text: str | None) -> str:
     return text if text and _CONTENT_TYPE.fullmatch(text) else "application/octet-stream"
-
-
-def _expires_seconds(request: Request) -> float | None:
-    """What the lifecycle headers ask for; the installation's default when they say nothing."""
-    text = request.headers.get("x-fal-object-lifecycle") or request.headers.get(
-        "x-fal-object-lifecycle-preference"
-    )
-    default: float | None = request.app.state.parts.files.expires_seconds
-    return lifecycle_seconds(text, default) if text else default
-
-
-def lifecycle_seconds(text: str, default: float | None) -> float | None:
-    """How long a file with this `X-Fal-Object-Lifecycle` lives; None: for ever, as null and 0 say.
-
-    Raises BadRequest, also for access rules other than "allow": a file that was meant to be
-    private must not end up public.
-    """
-    try:
-        asked = json.loads(text)
-    except (ValueError, RecursionError):
-        asked = None
-    if not isinstance(asked, dict):
-        raise BadRequest("X-Fal-Object-Lifecycle is not a JSON object.")
-    if _restricts(asked.get("initial_acl")):
-        raise BadRequest(
-            "X-Fal-Object-Lifecycle: this server cannot restrict who reads a file; everybody who"
-            ' knows its random address may. Leave out initial_acl, or let it say "allow".'
-        )
-    seconds = asked.get("expiration_duration_seconds", default)
-    if seconds is None or (seconds == 0 and not isinstance(seconds, bool)):
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e10:
-        raise BadRequest(
-            "X-Fal-Object-Lifecycle: expiration_duration_seconds must be a positive number."
-        )
-    return float(seconds)
-
-
-def _restricts(acl: Any) -> bool:
-    """Whether these access rules keep anybody out; what is not understood might."""
-    if not isinstance(acl, dict):
-        return acl is not None
-    rules = acl.get("rules") or []
-    return (
-        acl.get("default") not in (None, "allow")
-        or not isinstance(rules, list)
-        or not all(isinstance(rule, dict) and rule.get("decision") == "allow" for rule in rules)
-    )

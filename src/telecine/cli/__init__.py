@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from telecine import __version__
-from telecine.cli import doctor, keys, models, requests, run, serve, usage
+from telecine.cli import doctor, exec, keys, models, requests, run, serve, usage  # noqa: A004
 from telecine.cli.common import Failed
 from telecine.errors import InputError, Problem, TelecineError
 from telecine.settings import SettingsError
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("run")(run.run)
+app.command("exec", context_settings={"allow_interspersed_args": False})(exec.exec_)
 app.add_typer(keys.app, name="keys")
 app.command("models")(models.models)
 app.command("requests")(requests.requests)
@@ -44,9 +45,9 @@ def root(
 
 def main() -> None:
     """Run the command line. What goes wrong is said in a sentence; TELECINE_DEBUG=1 shows where."""
-    os.umask(0o077)  # whatever is written is the user's alone
+    umask = os.umask(0o077)  # whatever is written is the user's alone
     try:
-        app()
+        app(obj=umask)  # for the programs that exec runs
     except Exception as error:  # noqa: BLE001 - the last one to see it; it is told, not hidden
         if os.environ.get("TELECINE_DEBUG"):
             traceback.print_exc()

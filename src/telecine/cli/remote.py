@@ -45,6 +45,14 @@ class Remote:
     ) -> None:
         await self._client.__aexit__(kind, error, trace)
 
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        return self._client.trusted()
+
+    async def check(self) -> None:
+        """See that a Telecine answers there, and takes the key."""
+        await self._json("GET", f"{self._origin}/telecine/v1/requests?limit=1")
+
     async def upload(self, path: Path, content_type: str) -> str:
         """Send a file; gives the URL that stands for it in inputs."""
         asked = await self._json(

@@ -70,6 +70,13 @@ class Database(Protocol):
         """As `write`, in order with the others, but nobody waits; a failure goes to the log."""
         ...
 
+    async def scrub(self) -> None:
+        """What was deleted or changed before is gone from the disk too, wherever it lay.
+
+        Raises DatabaseFailed.
+        """
+        ...
+
     async def read(self, operation: Operation[T]) -> T:
         """Run against one consistent snapshot that contains every write that has returned.
 

@@ -82,6 +82,10 @@ class SQLite:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._read, operation)
 
+    async def scrub(self) -> None:
+        self._open_writer()
+        await asyncio.to_thread(_truncate_log, self._path)
+
     def _open_writer(self) -> _Writer:
         if self._writer is None:
             raise RuntimeError("the database is not open")
@@ -359,6 +363,22 @@ def _connect(path: Path, *, reader: bool = False) -> sqlite3.Connection:
     execute("PRAGMA secure_delete = ON")
     execute("PRAGMA journal_size_limit = 67108864")
     return connection
+
+
+def _truncate_log(path: Path) -> None:
+    """Deleted rows are overwritten (secure_delete), but the write-ahead log has them until it is
+    emptied. That waits for readers and writers of the moment."""
+    give_up_at = time.monotonic() + LOCK_SECONDS
+    with contextlib.closing(_connect(path)) as connection:
+        while True:
+            try:
+                is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error as error:
+                raise _failed(error) from error
+            if not is_busy:
+                return
+            if time.monotonic() > give_up_at:
+                raise DatabaseFailed("The database failed: its log is in use all the time")
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -27,7 +27,7 @@ import prometheus_client
 from telecine import telemetry
 from telecine.db.base import Database, DatabaseFailed, Operation, Row, Transaction
 from telecine.errors import TelecineError
-from telecine.jobs.bells import Bell, Bells
+from telecine.jobs.bells import Bells
 from telecine.jobs.deliveries import DeliveryState
 from telecine.jobs.signing import SigningKeys
 from telecine.jobs.webhooks import (
@@ -127,7 +127,6 @@ class Deliverer:
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._per_host_now: Counter[str] = Counter()
         self._failing: set[str] = set()
-        self._bell = Bell()
         self._is_stopping = False
 
     async def __aenter__(self) -> Self:
@@ -158,7 +157,7 @@ class Deliverer:
         assert self._loop and self._tidying, "it was entered"  # noqa: PT018
         self._is_stopping = True
         self._tidying.cancel()
-        self._bell.ring()
+        self._bells.ring(())
         await asyncio.wait([self._loop])  # not cancelled: what it claims just now is begun
         if self._under_way:
             _, late = await asyncio.wait(self._under_way.values(), timeout=self._stop_seconds)
@@ -174,7 +173,6 @@ class Deliverer:
 
     async def _run(self) -> None:
         with self._bells.listen_to_all() as bell:
-            self._bell = bell
             while not self._is_stopping:
                 try:
                     pause = await self._start_due()
@@ -327,7 +325,7 @@ class Deliverer:
         self._per_host_now[claim.host] -= 1
         if not self._per_host_now[claim.host]:
             del self._per_host_now[claim.host]
-        self._bell.ring()
+        self._bells.ring([claim.request_id])
 
     # ------------------------------------------------------------ its outcome
 
@@ -382,7 +380,7 @@ class Deliverer:
         about = f"webhook {claim.id} to {claim.host}, attempt {claim.number}: {outcome.told}"
         match move.state:
             case "delivered":
-                _log.info("%s", about)
+                _log.debug("%s", about)
             case "waiting":
                 _log.warning("%s; trying again in %.0f s", about, move.delay)
             case "dead":

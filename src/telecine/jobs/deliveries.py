@@ -22,7 +22,6 @@ from telecine.jobs.bells import Bells
 from telecine.net import shown_text
 
 DeliveryState = Literal["waiting", "delivered", "dead"]
-DELIVERY_STATES: tuple[DeliveryState, ...] = ("waiting", "delivered", "dead")
 
 MOST = 2**63 - 1
 

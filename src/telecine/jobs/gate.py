@@ -133,16 +133,20 @@ class Gate:
 
     # ------------------------------------------------------------ live calls
 
+    def check(self, key_id: str) -> None:
+        """Raises LimitReached if a live call would not be let in just now; takes no place."""
+        limit = self._limits.per_key
+        if limit and self._per_key[key_id] >= limit:
+            raise LimitReached(
+                f"Reached concurrent requests limit of {limit}", data={"limit": limit}
+            )
+
     async def enter(self, id: str, key_id: str) -> None:
         """Let a live call in, or raise LimitReached. Its row must be on its way to the database
         before anything else is awaited: the next admission counts rows. `leave` ends it."""
-        limit = self._limits.per_key
-        if limit:
+        if self._limits.per_key:
             async with self._passing:
-                if self._per_key[key_id] >= limit:
-                    raise LimitReached(
-                        f"Reached concurrent requests limit of {limit}", data={"limit": limit}
-                    )
+                self.check(key_id)
                 self._add_inside(id, key_id)
         else:
             self._add_inside(id, key_id)

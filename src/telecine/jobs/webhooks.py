@@ -15,7 +15,7 @@ from telecine import wire
 from telecine.jobs.states import storable
 from telecine.net import shown_url
 
-MAX_PAYLOAD_BYTES = 4 * 1024 * 1024  # a longer result is to be fetched from the queue
+MAX_PAYLOAD_BYTES = 1_000_000  # many receivers take no more; a longer result is in the queue
 HEAD_BYTES = 4096  # what is read, and kept, of an answer
 LEASE_SECONDS = 30.0  # by how much an attempt that nobody ended outlives its time limit
 

@@ -142,6 +142,11 @@ class Worker:
 
     # ------------------------------------------------------------ live calls
 
+    def check(self, key_id: str) -> None:
+        """Raises LimitReached if a live call of this key would be refused just now: before its
+        body is read. `run` and `stream` decide."""
+        self._gate.check(key_id)
+
     async def run(
         self, request: Request, *, start_seconds: float | None = None, store_io: bool = True
     ) -> Result:

@@ -1,4 +1,4 @@
-"""What will be sent: from what a model takes, and what the videos are, to a call's parts. Pure."""
+"""What will be sent: from what a model takes, and what the media are, to a call's parts. Pure."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from telecine.errors import InputError, Problem, TooLarge
+from telecine.errors import InputError, Problem, TooLarge, UnsupportedMedia
 from telecine.models import (
+    Audio,
+    AudioPart,
     Capabilities,
     DecodedPart,
     Decoder,
     FilePart,
+    Image,
+    ImagePart,
     LinkPart,
-    Part,
-    Video,
+    Media,
     MediaName,
+    Part,
+    Pdf,
+    PdfPart,
+    Video,
 )
 
 _HOSTS = frozenset(
@@ -28,6 +35,7 @@ _SHORT_HOSTS = frozenset(("youtu.be", "www.youtu.be"))
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _FOLDERS = frozenset(("shorts", "embed", "live", "v", "e"))
 _TIME = re.compile(r"\d+s?|(?:\d+h)?(?:\d+m)?(?:\d+s)?")
+_OVER_A_LIMIT = ("video_duration_too_long", "file_too_large")
 _LINK_TAKERS = "Google's Gemini models, for example google/gemini-2.5-flash"
 
 
@@ -36,54 +44,50 @@ def is_link(text: str) -> bool:
     return _watch_url(text) is not None
 
 
-def links(names: Sequence[MediaName], capabilities: Capabilities) -> list[LinkPart]:
+def links(
+    names: Sequence[MediaName], capabilities: Capabilities, model: str = "This model"
+) -> list[LinkPart]:
     """The parts for those names that are links, in the form that providers read best.
 
     Says no before anything is fetched: InputError when there are more videos than the model takes,
-    and at each link when it takes none.
+    and at each name of a kind that it does not take at all.
     """
     _check_count(names, capabilities)
-    found = [(name, url) for name in names if (url := _watch_url(name.text))]
-    if found and "link" not in capabilities.delivery:
-        raise InputError(
-            "This model takes no YouTube links",
-            problems=[
-                Problem(
-                    name.loc,
-                    f"This model takes no YouTube links. {_LINK_TAKERS}, do; "
-                    "or give the address of the video file itself, or upload it",
-                    "feature_not_supported",
-                    input=name.text,
-                )
-                for name, _ in found
-            ],
-        )
-    return [LinkPart(url, name.loc) for name, url in found]
+    problems = [
+        Problem(name.loc, told, "feature_not_supported", input=_shown(name.text))
+        for name in names
+        if (told := _untaken(name, capabilities, model))
+    ]
+    if problems:
+        raise InputError(problems[0].msg, problems=problems)
+    return [
+        LinkPart(url, name.loc)
+        for name in names
+        if name.kind == "video" and (url := _watch_url(name.text))
+    ]
 
 
 def parts(
     names: Sequence[MediaName],
-    videos: Sequence[Video],
+    media: Sequence[Media],
     links: Sequence[Part],
     capabilities: Capabilities,
     decoder: Decoder,
 ) -> list[Part]:
     """One part per name, in the order of `names`, none of them over a limit of the model.
 
-    Raises InputError with every video that does not fit at its loc.
+    Raises InputError with every one that does not fit at its loc.
     """
     _check_count(names, capabilities)
-    problems = [problem for video in videos for problem in _misfits(video, capabilities)]
+    problems = [problem for medium in media for problem in _misfits(medium, capabilities)]
     if problems:
-        kind = InputError if problems[0].type == "feature_not_supported" else TooLarge
+        kind = TooLarge if problems[0].type in _OVER_A_LIMIT else UnsupportedMedia
         raise kind(problems[0].msg, type=problems[0].type, problems=problems)
     made: dict[tuple[str | int, ...], Part] = {
         link.loc: link for link in links if isinstance(link, LinkPart)
     }
-    for video in videos:
-        made[video.loc] = (
-            FilePart(video) if "file" in capabilities.delivery else DecodedPart(video, decoder)
-        )
+    for medium in media:
+        made[medium.loc] = _part(medium, capabilities, decoder)
     return [made[name.loc] for name in names]
 
 
@@ -92,34 +96,99 @@ def describe(part: Part) -> dict[str, Any]:
     match part:
         case LinkPart():
             return {"as": "link"}
-        case FilePart(video):
-            return {"as": "file", "bytes": video.bytes, "mime": video.mime}
-        case DecodedPart(video):
+        case AudioPart(audio) if audio.wav is not None:
+            return {"as": "file", "bytes": audio.wav.stat().st_size, "mime": "audio/wav"}
+        case FilePart(media) | ImagePart(media) | AudioPart(media) | PdfPart(media):
+            return {"as": "file", "bytes": media.bytes, "mime": media.mime}
+        case DecodedPart(Video() as video):
             return {"as": "decoded", "audio": video.has_audio, "seconds": video.seconds}
+        case DecodedPart(Audio() as audio):
+            return {"as": "decoded", "audio": True, "seconds": audio.seconds}
+        case DecodedPart():
+            return {"as": "decoded"}
+
+
+def _part(medium: Media, capabilities: Capabilities, decoder: Decoder) -> Part:
+    match medium:
+        case Pdf():
+            return PdfPart(medium)
+        case Video() | Image() | Audio() if capabilities.is_decoded:
+            return DecodedPart(medium, decoder)
+        case Image():
+            return ImagePart(medium)
+        case Audio():
+            return AudioPart(medium)
+        case Video():
+            return FilePart(medium)
+    raise TypeError(f"{type(medium).__name__} is no medium that is sent")
+
+
+def _untaken(name: MediaName, capabilities: Capabilities, model: str) -> str | None:
+    """Why a model has no use for a medium of that kind, whatever is in it; None: it may have."""
+    match name.kind:
+        case "image" if not capabilities.images:
+            return f"{model} takes no images: choose a model that sees"
+        case "audio" if not capabilities.audio:
+            return f"{model} takes no sound files: choose a model that hears"
+        case "pdf" if not capabilities.pdfs:
+            return f"{model} takes no documents here: send the pages as images, or their text"
+        case "video":
+            return _untaken_video(name, capabilities, model)
+    return None
+
+
+def _untaken_video(name: MediaName, capabilities: Capabilities, model: str) -> str | None:
+    is_file = not is_link(name.text)
+    if not capabilities.delivery:
+        return f"{model} takes no videos: choose a model that sees videos"
+    if not is_file and "link" not in capabilities.delivery:
+        return (
+            f"{model} takes no YouTube links. {_LINK_TAKERS}, do; "
+            "or give the address of the video file itself, or upload it"
+        )
+    if is_file and not {"file", "decoded"} & set(capabilities.delivery):
+        return (
+            f"{model} takes YouTube links only, no video files: choose another model, "
+            "or give the link of the video on YouTube"
+        )
+    return None
 
 
 def _check_count(names: Sequence[MediaName], capabilities: Capabilities) -> None:
-    most = capabilities.max_videos
-    if most is not None and len(names) > most:
+    most, given = capabilities.max_videos, [name for name in names if name.kind == "video"]
+    if most is not None and len(given) > most:
         raise TooLarge(
             f"This model takes at most {most} video{'' if most == 1 else 's'} per request, "
-            f"not {len(names)}",
-            loc=("body", "video_urls"),
+            f"not {len(given)}",
+            loc=given[most].loc[:2],
             type="sequence_too_long",
-            ctx={"max_length": most, "actual_length": len(names)},
+            ctx={"max_length": most, "actual_length": len(given)},
         )
 
 
-def _misfits(video: Video, capabilities: Capabilities) -> list[Problem]:
-    if not {"file", "decoded"} & set(capabilities.delivery):
-        return [
-            Problem(
-                video.loc,
-                "This model takes YouTube links only, no video files: choose another model, "
-                "or give the link of the video on YouTube",
-                "feature_not_supported",
-            )
-        ]
+def _shown(text: str) -> str | None:
+    """What an error repeats of a name: an address, but no data."""
+    return text if text[:4].lower() == "http" else None
+
+
+def _misfits(medium: Media, capabilities: Capabilities) -> list[Problem]:
+    match medium:
+        case Video():
+            return _over_limits(medium, capabilities)
+        case Image() if medium.format not in capabilities.images:
+            taken = ", ".join(capabilities.images)
+            return [
+                Problem(
+                    medium.loc,
+                    f"This model takes no {medium.format} images, only {taken}: convert it",
+                    "unsupported_image_format",
+                    {"supported_formats": list(capabilities.images)},
+                )
+            ]
+    return []
+
+
+def _over_limits(video: Video, capabilities: Capabilities) -> list[Problem]:
     found = []
     seconds, longest = video.seconds, capabilities.max_seconds
     if longest is not None and seconds is not None and seconds > longest:

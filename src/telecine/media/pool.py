@@ -9,15 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from telecine.errors import Cancelled, Loc, TelecineError, UnsupportedMedia
-from telecine.models import AudioChunk, Frame, Video
+from telecine.models import (
+    AUDIO_FORMATS,
+    IMAGE_FORMATS,
+    Audio,
+    AudioChunk,
+    Frame,
+    Image,
+    Video,
+)
 from telecine.processes import (
     Child,
     ChildDied,
@@ -57,8 +65,29 @@ class Probe:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageProbe:
+    """What an image is: `format` is one of models.IMAGE_FORMATS."""
+
+    format: str
+    mime: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioProbe:
+    """What a sound file is: `format` is one of models.AUDIO_FORMATS."""
+
+    format: str
+    mime: str
+    seconds: float | None
+    codec: str
+    warnings: tuple[str, ...] = ()
+
+
 class Pool:
-    """A `models.Decoder`, and `probe`. Processes start on first use and go after a minute unused.
+    """A `models.Decoder`, and the probes. Its processes start on first use and go after a minute.
 
     `size` jobs decode at once and as many files are probed, so that a long video keeps no new
     request waiting; the rest queue in the order they came. A job's process may hold
@@ -90,22 +119,39 @@ class Pool:
         await self._probers.close()
 
     async def probe(self, path: Path) -> Probe:
-        """Look into a file; its first frame was really decoded. Raises UnsupportedMedia."""
-        found: Probe | None = None
-        async with aclosing(self._probers.run({"task": "probe", "path": str(path)})) as answers:
-            async for head, _ in answers:
-                if facts := head.get("probe"):
-                    found = Probe(**{**facts, "warnings": tuple(facts["warnings"])})
-        assert found, "a probe ends with its facts or an error"
-        return found
+        """Look into a video; its first frame was really decoded. Raises UnsupportedMedia."""
+        facts, _ = await _only(self._probers.run({"task": "probe", "path": str(path)}), "probe")
+        return Probe(**{**facts, "warnings": tuple(facts["warnings"])})
 
-    async def audio(self, video: Video) -> AsyncIterator[AudioChunk]:
-        """See `models.Decoder`. Raises UnsupportedMedia at the video's loc."""
-        task = {"task": "audio", "path": str(video.path)}
-        async with aclosing(self._decoders.run(task, video.loc)) as answers:
+    async def probe_image(self, path: Path) -> ImageProbe:
+        """As `probe`, into an image."""
+        with _about("image", IMAGE_FORMATS):
+            task = {"task": "image", "path": str(path)}
+            facts, _ = await _only(self._probers.run(task), "image")
+        return ImageProbe(**facts)
+
+    async def probe_audio(self, path: Path) -> AudioProbe:
+        """As `probe`, into a sound file: some of it was really decoded."""
+        with _about("audio", AUDIO_FORMATS):
+            task = {"task": "sound", "path": str(path)}
+            facts, _ = await _only(self._probers.run(task), "sound")
+        return AudioProbe(**{**facts, "warnings": tuple(facts["warnings"])})
+
+    async def audio(self, media: Video | Audio) -> AsyncIterator[AudioChunk]:
+        """See `models.Decoder`. Raises UnsupportedMedia at the medium's loc."""
+        name = "listen" if isinstance(media, Audio) else "audio"
+        task = {"task": name, "path": str(media.path)}
+        async with aclosing(self._decoders.run(task, media.loc)) as answers:
             async for head, pcm in answers:
                 if "audio" in head:
                     yield AudioChunk(head["audio"], pcm)
+
+    async def picture(self, image: Image, *, max_side: int) -> Frame:
+        """See `models.Decoder`. Raises UnsupportedMedia at the image's loc."""
+        task = {"task": "picture", "path": str(image.path), "max_side": max_side}
+        with _about("image", IMAGE_FORMATS):
+            facts, rgb = await _only(self._decoders.run(task, image.loc), "picture")
+        return Frame(0.0, facts["width"], facts["height"], rgb)
 
     async def frames(self, video: Video, *, fps: float, max_side: int) -> AsyncIterator[Frame]:
         """See `models.Decoder`. Raises UnsupportedMedia at the video's loc, if no frame decodes."""
@@ -242,7 +288,7 @@ class _Lane:
         elif error.signal == signal.SIGXCPU:
             says = (
                 f"Decoding the file takes more than {limits.cpu_seconds} s of processor time, "
-                "the limit here: send a shorter or smaller video"
+                "the limit here: send a shorter or smaller one"
             )
         elif error.signal == signal.SIGKILL:
             says = f"{self._too_much_memory()} (its decoder was killed)"
@@ -254,9 +300,34 @@ class _Lane:
     def _too_much_memory(self) -> str:
         return (
             f"Decoding the file takes more than {self._limits.memory_bytes // 2**20} MB of memory, "
-            "the limit here: send a video with a smaller picture"
+            "the limit here: send one with a smaller picture"
         )
 
 
 def _unsupported(message: str, loc: Loc) -> UnsupportedMedia:
     return UnsupportedMedia(message, loc=loc, ctx={"supported_formats": list(SUPPORTED_FORMATS)})
+
+
+async def _only(answers: AsyncGenerator[Message, None], name: str) -> tuple[dict[str, Any], bytes]:
+    """The one answer of that name, and what came with it."""
+    found: tuple[dict[str, Any], bytes] | None = None
+    async with aclosing(answers):
+        async for head, payload in answers:
+            if name in head:
+                found = head[name], payload
+    assert found, "a task ends with its answer or an error"
+    return found
+
+
+@contextmanager
+def _about(kind: str, formats: Sequence[str]) -> Iterator[None]:
+    """A refusal of a file that is no video says which formats of its kind are taken."""
+    try:
+        yield
+    except UnsupportedMedia as error:
+        raise UnsupportedMedia(
+            error.message,
+            loc=error.problems[0].loc,
+            type=f"unsupported_{kind}_format",
+            ctx={"supported_formats": list(formats)},
+        ) from error

@@ -1,8 +1,9 @@
 """Reads a JSON body as it arrives, and never holds a video in memory.
 
-Strings longer than 64 KiB that begin with `data:` are decoded straight into spooled files; the
-document gets a placeholder instead. All that the scanner itself knows of JSON is where strings
-begin and end; what is left, a small document, goes to the json module, which judges it.
+Strings longer than 64 KiB that begin with `data:` are decoded straight into spooled files, and so
+is bare base64 that is the value of a member called `data` (OpenAI's `input_audio`). The document
+gets a placeholder instead. All that the scanner itself knows of JSON is where strings begin and
+end; what is left, a small document, goes to the json module, which judges it.
 
 It runs on the event loop, so the usual case, a piece of plain base64, costs one search for the
 closing quote and one call of binascii.
@@ -139,11 +140,12 @@ class _Scanner:
         string.length += len(raw)
 
     def _long(self, raw: bytes) -> _LongString:
-        if not _DATA.match(raw):
+        is_bare = not _DATA.match(raw)
+        if is_bare and not (_DATA_MEMBER.search(self._kept[-64:]) and _BARE.fullmatch(raw)):
             return _LongString(None)
         file = self._spool.file(self._key_id)
         self._files.append(file)
-        return _LongString(_DataURI(file))
+        return _LongString(_DataURI(file, is_bare=is_bare))
 
     def _close(self) -> None:
         string, self._open = self._open, None
@@ -241,6 +243,10 @@ _DATA = re.compile(
     re.IGNORECASE,
 )
 
+# where the string begins that is the value of a member called "data"
+_DATA_MEMBER = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*"\Z')
+_BARE = re.compile(rb"[A-Za-z0-9+/\\]+={0,2}")
+
 
 # ---------------------------------------------------------------- data URIs
 
@@ -250,11 +256,15 @@ class _Undecodable(Exception):
 
 
 class _DataURI:
-    """The contents of one JSON string, in pieces that split no escape, to bytes in a file."""
+    """The contents of one JSON string, in pieces that split no escape, to bytes in a file.
 
-    def __init__(self, file: SpoolFile) -> None:
+    `is_bare`: it is base64 without anything before it.
+    """
+
+    def __init__(self, file: SpoolFile, *, is_bare: bool = False) -> None:
         self._file = file
-        self._decoder: _Base64 | _Percent | None = None
+        self._decoder: _Base64 | _Percent | None = _Base64() if is_bare else None
+        self._origin = "base64 data" if is_bare else "data URI"
         self._content_type = ""
         self._problem: str | None = None
 
@@ -283,13 +293,14 @@ class _DataURI:
             return Attachment(content_type=self._content_type, problem=self._problem)
         return Attachment(
             content_type=self._content_type,
+            origin=self._origin,
             bytes=self._file.bytes,
             sha256=self._file.sha256,
             path=self._file.path,
         )
 
     def _give_up(self, error: _Undecodable) -> None:
-        self._problem = f"The data URI {error}"
+        self._problem = f"The {self._origin} {error}"
         self._file.discard()
 
 

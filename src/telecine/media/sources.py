@@ -1,8 +1,9 @@
-"""From names to files: each entry of `video_urls` becomes a Video on this disk that was looked at.
+"""From names to files: every video, image, sound and document that a request names becomes a file
+on this disk that was looked at.
 
 A name is one of four things: a placeholder of this very request (bytes that came in its body), a
 short data URI, the URL of a file uploaded here, or any other http(s) URL, which is downloaded.
-Type and file name are never believed: the probe tells the container by content.
+Type and file name are never believed: the probe tells what it is by content.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+import struct
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from telecine.errors import (
     Forbidden,
@@ -25,24 +28,36 @@ from telecine.errors import (
     TooLarge,
     UnsupportedMedia,
 )
-from telecine.media.pool import SUPPORTED_FORMATS, Pool, Probe
+from telecine.media.pool import SUPPORTED_FORMATS, AudioProbe, ImageProbe, Pool, Probe
 from telecine.media.scan import decode_data_uri
 from telecine.media.spool import Spool, SpoolFile
 from telecine.models import (
     Attachment,
+    Audio,
     Capabilities,
     Decoder,
+    Found,
+    Image,
+    Kind,
     Level,
     Log,
+    Media,
+    MediaName,
+    Pdf,
     Request,
     Video,
-    MediaName,
 )
 from telecine.net import Client, FetchError, FetchTooLarge, shown_host, shown_text, shown_url
 
 T = TypeVar("T")
 
 _AT_ONCE = 4
+_NOUNS: Mapping[Kind, str] = {
+    "video": "video",
+    "image": "image",
+    "audio": "audio",
+    "pdf": "document",
+}
 _PATHS = ("/", "./", "../", "~", "\\")
 _CAN_HELP = "give an http(s) URL or a data URI, or upload the file and give the URL of the upload"
 
@@ -87,7 +102,7 @@ class Sources:
 
     @contextlib.asynccontextmanager
     async def hold(self, request: Request) -> AsyncIterator[Held]:
-        """The videos of `request` for as long as the context lasts; then their files are gone.
+        """The media of `request` for as long as the context lasts; then their files are gone.
 
         What the request's attachments point at belongs to whoever made the request, and stays.
         """
@@ -103,7 +118,7 @@ class Sources:
 class _Found:
     """Bytes on this disk, before anybody looked at them. `where` ends the sentence "... from"."""
 
-    found: Literal["url", "data", "upload", "path"]
+    found: Found
     origin: str
     where: str
     path: Path
@@ -115,17 +130,33 @@ class _Found:
 class _Work:
     """One name to fetch, what its log lines call it, and where they go."""
 
-    text: str
+    name: MediaName
     label: str
     capabilities: Capabilities
     said: asyncio.Queue[Log | None]
+
+    @property
+    def text(self) -> str:
+        return self.name.text
 
     def say(self, message: str, level: Level = "INFO") -> None:
         self.said.put_nowait(Log(message, level))
 
 
+_Probed = Probe | ImageProbe | AudioProbe
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A file that was looked at. `wav`: its sound once more, in the one format that all take."""
+
+    found: _Found
+    probe: _Probed | None = None
+    wav: Path | None = None
+
+
 class Held:
-    """The videos of one request. Made by `Sources.hold`."""
+    """The media of one request. Made by `Sources.hold`."""
 
     def __init__(self, sources: Sources, request: Request, stack: AsyncExitStack) -> None:
         self.decoder: Decoder = sources.pool
@@ -135,39 +166,53 @@ class Held:
         self._key_id = request.caller.key_id
         self._stack = stack
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._probes: dict[str, asyncio.Task[Probe]] = {}
+        self._probes: dict[tuple[Kind, str], asyncio.Task[_Probed]] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def fetch(
         self, names: Sequence[MediaName], capabilities: Capabilities
-    ) -> AsyncIterator[Log | Video]:
-        """Log lines as there is something to say, then one Video per name, in the order of `names`.
+    ) -> AsyncIterator[Log | Media]:
+        """Log lines as there is something to say, then one Media per name, in the order of `names`.
 
         The same name twice is fetched once, and the same bytes are looked at once. Raises
-        InputError with every problem known when the first video fails, each at its name's loc in
+        InputError with every problem known when the first one fails, each at its name's loc in
         the order of `names`, after it gave up on the others; and LimitReached from the spool.
         """
         self._raise_if_any([(name, self._unusable(name.text)) for name in names])
         said: asyncio.Queue[Log | None] = asyncio.Queue()
-        jobs: dict[str, asyncio.Task[tuple[_Found, Probe]]] = {}
-        for number, name in enumerate(names, 1):
-            if name.text not in jobs:
-                work = _Work(name.text, f"video {number}/{len(names)}", capabilities, said)
-                jobs[name.text] = self._start(self._open(work))
+        jobs: dict[tuple[Kind, str], asyncio.Task[_Opened]] = {}
+        totals = Counter(name.kind for name in names)
+        numbers: Counter[Kind] = Counter()
+        for name in names:
+            numbers[name.kind] += 1
+            key = (name.kind, name.text)
+            if key not in jobs:
+                label = f"{_NOUNS[name.kind]} {numbers[name.kind]}/{totals[name.kind]}"
+                jobs[key] = self._start(self._open(_Work(name, label, capabilities, said)))
                 # after the last thing it said, so that nothing is lost
-                jobs[name.text].add_done_callback(lambda _: said.put_nowait(None))
+                jobs[key].add_done_callback(lambda _: said.put_nowait(None))
         running = len(jobs)
         while running:
             if (line := await said.get()) is not None:
                 yield line
                 continue
             running -= 1
-            failures = [(name, _failure(jobs[name.text])) for name in names]
+            failures = [(name, _failure(jobs[name.kind, name.text])) for name in names]
             if any(failure for _, failure in failures):
                 await self.stop()
                 self._raise_if_any(failures)
-        for position, name in enumerate(names):
-            yield _video(position, name, *jobs[name.text].result())
+        for name in names:
+            yield _media(name, jobs[name.kind, name.text].result())
+
+    async def attached(self, placeholder: str) -> tuple[str, Path]:
+        """Content type and bytes of a data URI that came with the request and is none of its media.
+
+        Raises InputError when there are none.
+        """
+        attachment = self._attachments[placeholder]
+        if attachment.problem:
+            raise SourceUnavailable(attachment.problem)
+        return attachment.content_type, (await self._attached(attachment)).path
 
     async def stop(self) -> None:
         """End whatever is still under way."""
@@ -197,27 +242,55 @@ class Held:
             return SourceUnavailable(f"{shown_text(scheme, 20)}: URLs are not fetched: {_CAN_HELP}")
         return SourceUnavailable(f"This is not a URL: it must begin with https://; {_CAN_HELP}")
 
-    async def _open(self, work: _Work) -> tuple[_Found, Probe]:
+    async def _open(self, work: _Work) -> _Opened:
         async with self._slots:
             found = await self._find(work)
         if found.bytes > self._sources.max_bytes:
             raise _too_large(found.where, self._sources.max_bytes, "TELECINE_MEDIA_MAX_BYTES")
-        probe = await self._probe(found)
-        if probe.container not in SUPPORTED_FORMATS:
+        if work.name.kind == "pdf":
+            await asyncio.to_thread(_refuse_unless_pdf, found.path)
+            work.say(f"{work.label}: pdf, {_size(found.bytes)} from {found.where}")
+            return _Opened(found)
+        probe = await self._probe(work.name.kind, found)
+        if isinstance(probe, Probe) and probe.container not in SUPPORTED_FORMATS:
             raise UnsupportedMedia(
                 f"The file is {probe.container}, which is not taken: convert it to mp4",
                 ctx={"supported_formats": list(SUPPORTED_FORMATS)},
             )
         work.say(f"{work.label}: {_facts(probe)}, {_size(found.bytes)} from {found.where}")
-        for warning in probe.warnings:
+        for warning in () if isinstance(probe, ImageProbe) else probe.warnings:
             work.say(f"{work.label}: {warning}", "WARN")
-        return found, probe
+        if isinstance(probe, AudioProbe) and _needs_wav(probe, work.capabilities):
+            work.say(f"{work.label}: this model takes no {probe.format}; sent as wav, 16 kHz mono")
+            return _Opened(found, probe, await self._wav(_audio(work.name, found, probe)))
+        return _Opened(found, probe)
 
-    async def _probe(self, found: _Found) -> Probe:
-        if found.sha256 not in self._probes:
-            self._probes[found.sha256] = self._start(self._sources.pool.probe(found.path))
+    async def _probe(self, kind: Kind, found: _Found) -> _Probed:
+        key = (kind, found.sha256)
+        if key not in self._probes:
+            self._probes[key] = self._start(self._look(kind, found.path))
         # one of several that wait for it may be given up; the probe goes on for the others
-        return await asyncio.shield(self._probes[found.sha256])
+        return await asyncio.shield(self._probes[key])
+
+    async def _look(self, kind: Kind, path: Path) -> _Probed:
+        pool = self._sources.pool
+        if kind == "image":
+            return await pool.probe_image(path)
+        if kind == "audio":
+            return await pool.probe_audio(path)
+        return await pool.probe(path)
+
+    async def _wav(self, audio: Audio) -> Path:
+        """A sound as a 16 kHz mono WAV file, decoded in the pool."""
+        file = self._file()
+        file.write(_wav_head(0))
+        async with contextlib.aclosing(self._sources.pool.audio(audio)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                file.write(chunk.pcm)
+        file.close()
+        with file.path.open("r+b") as again:
+            again.write(_wav_head(file.bytes - len(_wav_head(0))))
+        return file.path
 
     async def _find(self, work: _Work) -> _Found:
         attachment = self._attachments.get(work.text)
@@ -319,27 +392,87 @@ def _failure(job: asyncio.Task[Any]) -> BaseException | None:
     return job.exception() if job.done() and not job.cancelled() else None
 
 
-def _video(position: int, name: MediaName, found: _Found, probe: Probe) -> Video:
-    last = name.loc[-1]
-    return Video(
-        index=last if isinstance(last, int) else position,
-        found=found.found,
-        origin=found.origin,
-        loc=name.loc,
-        path=found.path,
-        bytes=found.bytes,
-        sha256=found.sha256,
-        container=probe.container,
+def _media(name: MediaName, opened: _Opened) -> Media:
+    found, probe = opened.found, opened.probe
+    match probe:
+        case Probe():
+            return Video(
+                **_about(name, found),
+                container=probe.container,
+                mime=probe.mime,
+                seconds=probe.seconds,
+                width=probe.width,
+                height=probe.height,
+                fps=probe.fps,
+                rotation=probe.rotation,
+                video_codec=probe.video_codec,
+                audio_codec=probe.audio_codec,
+                warnings=probe.warnings,
+            )
+        case ImageProbe():
+            return Image(
+                **_about(name, found),
+                format=probe.format,
+                mime=probe.mime,
+                width=probe.width,
+                height=probe.height,
+            )
+        case AudioProbe():
+            return replace(_audio(name, found, probe), wav=opened.wav)
+        case None:
+            return Pdf(**_about(name, found), mime="application/pdf")
+
+
+def _audio(name: MediaName, found: _Found, probe: AudioProbe) -> Audio:
+    return Audio(
+        **_about(name, found),
+        format=probe.format,
         mime=probe.mime,
         seconds=probe.seconds,
-        width=probe.width,
-        height=probe.height,
-        fps=probe.fps,
-        rotation=probe.rotation,
-        video_codec=probe.video_codec,
-        audio_codec=probe.audio_codec,
+        codec=probe.codec,
         warnings=probe.warnings,
     )
+
+
+def _about(name: MediaName, found: _Found) -> dict[str, Any]:
+    return {
+        "index": name.index,
+        "found": found.found,
+        "origin": found.origin,
+        "loc": name.loc,
+        "path": found.path,
+        "bytes": found.bytes,
+        "sha256": found.sha256,
+    }
+
+
+def _needs_wav(probe: AudioProbe, capabilities: Capabilities) -> bool:
+    return probe.format not in capabilities.audio and not capabilities.is_decoded
+
+
+def _wav_head(size: int) -> bytes:
+    """The head of a WAV file with `size` bytes of 16 kHz mono 16-bit samples after it."""
+    rate, width = 16_000, 2
+    format_ = struct.pack("<IHHIIHH", 16, 1, 1, rate, rate * width, width, 8 * width)
+    return (
+        b"RIFF"
+        + struct.pack("<I", 36 + size)
+        + b"WAVEfmt "
+        + format_
+        + b"data"
+        + struct.pack("<I", size)
+    )
+
+
+def _refuse_unless_pdf(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(1024)  # readers allow for some rubbish before it
+    if b"%PDF-" not in head:
+        raise UnsupportedMedia(
+            "The file is not a PDF document",
+            type="unsupported_document_format",
+            ctx={"supported_formats": ["pdf"]},
+        )
 
 
 def _scheme(text: str) -> str:
@@ -355,10 +488,20 @@ def _echo(text: str) -> str:
     return shown_text(text, 40 if scheme == "data" else 200)
 
 
-def _facts(probe: Probe) -> str:
-    length = "" if probe.seconds is None else f" {probe.seconds:.1f} s"
-    codecs = "+".join(filter(None, (probe.video_codec, probe.audio_codec)))
-    return f"{probe.container}{length} {probe.width}x{probe.height} {codecs}"
+def _facts(probe: _Probed) -> str:
+    match probe:
+        case Probe():
+            codecs = "+".join(filter(None, (probe.video_codec, probe.audio_codec)))
+            size = f"{probe.width}x{probe.height}"
+            return f"{probe.container}{_length(probe.seconds)} {size} {codecs}"
+        case ImageProbe():
+            return f"{probe.format} {probe.width}x{probe.height}"
+        case AudioProbe():
+            return f"{probe.format}{_length(probe.seconds)} {probe.codec}"
+
+
+def _length(seconds: float | None) -> str:
+    return "" if seconds is None else f" {seconds:.1f} s"
 
 
 def _size(count: int) -> str:

@@ -58,7 +58,7 @@ class SpoolFile:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise LimitReached(
-                "The server's disk is full: no room for the request's video", type="disk_full"
+                "The server's disk is full: no room for the request's media", type="disk_full"
             ) from error
 
     def close(self) -> None:
@@ -132,12 +132,12 @@ class Spool:
         """Count `wants` more bytes for a file that has `has`. Raises TooLarge, LimitReached."""
         if has + wants > self._max_file_bytes:
             raise TooLarge(
-                f"A video is larger than {self._max_file_bytes} bytes (TELECINE_MEDIA_MAX_BYTES)",
+                f"A file is larger than {self._max_file_bytes} bytes (TELECINE_MEDIA_MAX_BYTES)",
                 ctx={"max_size": self._max_file_bytes},
             )
         if self._used[key_id] + wants > self._max_bytes_per_key:
             raise LimitReached(
-                f"This key's unfinished requests hold {self._max_bytes_per_key} bytes of video, "
+                f"This key's unfinished requests hold {self._max_bytes_per_key} bytes of media, "
                 "the most that is allowed (TELECINE_MEDIA_SPOOL_BYTES_PER_KEY). "
                 "Try again when some have finished",
                 type="spool_quota",

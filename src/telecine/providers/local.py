@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ from telecine.models import (
     Call,
     Capabilities,
     DecodedPart,
+    Decoder,
     Delta,
     LinkPart,
     Log,
@@ -42,7 +44,7 @@ from telecine.processes import ChildDied, ChildFailed
 from telecine.providers import local_prompt, local_report
 from telecine.providers import local_weights as weights
 from telecine.providers.base import Health, Model
-from telecine.providers.local_captions import Captions, Line
+from telecine.providers.local_captions import Caption, Captions, Line
 from telecine.providers.local_engine import Engine, Loaded
 from telecine.providers.local_prompt import Span, Wish
 from telecine.providers.local_report import Form, Meter, PartName, Said, Shots
@@ -80,7 +82,7 @@ _WORDS_SHOWN = 12
 
 
 class Local:
-    """A Provider. The process starts with the first call, and its weights are kept until closing."""
+    """A Provider. Its process starts with the first call and keeps the weights until closing."""
 
     def __init__(self, name: str, *, weights_dir: Path | None, threads: int) -> None:
         self.name = name
@@ -106,10 +108,10 @@ class Local:
 
     async def generate(self, call: Call) -> AsyncGenerator[ProviderEvent, None]:
         offered = self._offered(call.model)
-        videos = [_decoded(part) for part in call.parts]
+        clips = [_clip(part) for part in call.parts]
         wish = local_prompt.understand(call.prompt, offered)
-        run = _Run(self._engine, call, wish, videos)
-        if not videos:
+        run = _Run(self._engine, call, wish, clips)
+        if not clips:
             yield Delta(run.meter.take(_without_video(f"{self.name}/{call.model}", offered)))
         else:
             self._require(wish.parts)
@@ -143,14 +145,15 @@ class Local:
         ]
 
     async def check(self) -> Health:
-        """Whether engines and weights are there; the weights' hashes are compared the first time."""
+        """Whether engines and weights are there; hashes are compared the first time only."""
         fix = weights.INSTALL
         if missing := weights.engines_missing("faster_whisper", "rapidocr", "onnxruntime"):
             says = f"the embedded models are not installed: no {', '.join(missing)}"
             return Health(is_ok=False, says=says, fix=fix)
         try:
             async with asyncio.timeout(_CHECK_SECONDS):
-                self._checked = self._checked or await asyncio.to_thread(self._check_weights)
+                if self._checked is None:
+                    self._checked = await asyncio.to_thread(self._check_weights)
         except TimeoutError:
             return Health(is_ok=True, says="the weights are there; comparing hashes takes long")
         except weights.WeightsMissing as error:
@@ -203,20 +206,24 @@ class Local:
             raise ProviderUnavailable(says, provider=self.name) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Clip:
+    video: Video
+    decoder: Decoder
+
+
 class _Run:
     """One call: its answer as it grows, and what was consumed for it."""
 
-    def __init__(
-        self, engine: Engine, call: Call, wish: Wish, videos: list[DecodedPart]
-    ) -> None:
+    def __init__(self, engine: Engine, call: Call, wish: Wish, clips: list[_Clip]) -> None:
         self.meter = Meter(call.max_tokens)
         self.models: list[str] = []
         self.has_begun = False
         self._engine = engine
         self._call = call
         self._wish = wish
-        self._videos = videos
-        self._form: Form = local_report.form(wish.form, videos=len(videos), parts=wish.parts)
+        self._clips = clips
+        self._form: Form = local_report.form(wish.form, videos=len(clips), parts=wish.parts)
         self._frames = 0
         self._audio_bytes = 0
 
@@ -248,13 +255,13 @@ class _Run:
         async for log in self._load():
             yield log
         yield self._form.open()
-        for number, part in enumerate(self._videos, 1):
-            label = f"video {number}: " if len(self._videos) > 1 else ""
-            yield self._form.begin(part.media.seconds)
-            span = self._wish.span.within(part.media.seconds)
+        for number, clip in enumerate(self._clips, 1):
+            label = f"video {number}: " if len(self._clips) > 1 else ""
+            yield self._form.begin(clip.video.seconds)
+            span = self._wish.span.within(clip.video.seconds)
             if span is None:
                 yield Log(f"{label}its length is not known: all of it is used", "WARN")
-            async with aclosing(self._video(part, span or Span(), label)) as pieces:
+            async with aclosing(self._video(clip, span or Span(), label)) as pieces:
                 async for piece in pieces:
                     yield piece
             yield self._form.end()
@@ -270,34 +277,30 @@ class _Run:
             self.models.append(loaded.model)
             yield _loaded(loaded)
 
-    async def _video(
-        self, part: DecodedPart, span: Span, label: str
-    ) -> AsyncGenerator[Log | str, None]:
+    async def _video(self, clip: _Clip, span: Span, label: str) -> AsyncGenerator[Log | str, None]:
         """Speech first: it takes a tenth of the time that reading every second's frame takes.
 
         Both at once would take as long in all, since each keeps every core busy.
         """
         self.has_begun = True
         if "speech" in self._wish.parts:
-            async with aclosing(self._speech(part, span, label)) as pieces:
+            async with aclosing(self._speech(clip, span, label)) as pieces:
                 async for piece in pieces:
                     yield piece
         if not {"text", "shots"}.isdisjoint(self._wish.parts):
-            async with aclosing(self._pictures(part, span, label)) as pieces:
+            async with aclosing(self._pictures(clip, span, label)) as pieces:
                 async for piece in pieces:
                     yield piece
 
-    async def _speech(
-        self, part: DecodedPart, span: Span, label: str
-    ) -> AsyncGenerator[Log | str, None]:
-        video = part.media
+    async def _speech(self, clip: _Clip, span: Span, label: str) -> AsyncGenerator[Log | str, None]:
+        video = clip.video
         if not video.has_audio:
             yield self._form.nothing("speech", "no audio track")
             return
         progress = _Progress(f"{label}speech: {{done:.0f}}{_of(video, span)} s")
         has_spoken = False
         await self._engine.listen(self._wish.language)
-        async with aclosing(_within(part.decoder.audio(video), span)) as chunks:
+        async with aclosing(_within(clip.decoder.audio(video), span)) as chunks:
             async for chunk in chunks:
                 self._audio_bytes += len(chunk.pcm)
                 for said in self._said(await self._engine.hear(chunk.seconds, chunk.pcm)):
@@ -319,47 +322,54 @@ class _Run:
                 yield said
 
     async def _pictures(
-        self, part: DecodedPart, span: Span, label: str
+        self, clip: _Clip, span: Span, label: str
     ) -> AsyncGenerator[Log | str, None]:
-        video, parts = part.media, self._wish.parts
-        is_read = "text" in parts
-        if video.video_codec is None:
+        parts = self._wish.parts
+        if clip.video.video_codec is None:
             for name in ("text", "shots"):
                 if name in parts:
                     yield self._form.nothing(name, "no video track")
             return
-        progress = _Progress(f"{label}frame {{done:.0f}}{_of(video, span)}")
-        captions = Captions(1 / _FRAMES_PER_SECOND)
         cuts: list[float] = []
         has_text = False
+        async with aclosing(self._looked_at(clip, span, label, cuts)) as findings:
+            async for found in findings:
+                has_text = has_text or isinstance(found, Caption)
+                yield self._form.caption(found) if isinstance(found, Caption) else found
+        if "text" in parts and not has_text:
+            yield self._form.nothing("text", "none found")
+        if "shots" in parts:
+            yield self._form.shots(Shots(tuple(cuts)))
+
+    async def _looked_at(
+        self, clip: _Clip, span: Span, label: str, cuts: list[float]
+    ) -> AsyncGenerator[Log | Caption, None]:
+        """Captions as they end; `cuts` is filled on the way."""
+        progress = _Progress(f"{label}pictures: {{done:.0f}}{_of(clip.video, span)} s")
+        captions = Captions(1 / _FRAMES_PER_SECOND)
+        is_read = "text" in self._wish.parts
         if is_read:
             await self._engine.look()
-        frames = part.decoder.frames(
-            video, fps=_FRAMES_PER_SECOND, max_side=_READ_SIDE if is_read else _CUT_SIDE
+        frames = clip.decoder.frames(
+            clip.video, fps=_FRAMES_PER_SECOND, max_side=_READ_SIDE if is_read else _CUT_SIDE
         )
         async with aclosing(frames) as pictures:  # type: ignore[type-var]
             async for frame in pictures:
-                if span.end is not None and frame.seconds >= span.end:
-                    break
-                cuts += [cut for cut in frame.cuts if cut > span.start]
-                if frame.seconds < span.start:
+                cuts += [cut for cut in frame.cuts if span.covers(cut) and cut > span.start]
+                if not span.covers(frame.seconds):
+                    if frame.seconds > span.start:
+                        break
                     continue
                 self._frames += 1
                 if is_read:
                     found = await self._engine.read(frame.width, frame.height, frame.rgb)
                     lines = None if found is None else [Line(**line) for line in found]
                     for caption in captions.see(frame.seconds, lines):
-                        has_text = True
-                        yield self._form.caption(caption)
+                        yield caption
                 if log := progress.at(frame.seconds):
                     yield log
         for caption in captions.finish():
-            has_text = True
-            yield self._form.caption(caption)
-        if is_read and not has_text:
-            yield self._form.nothing("text", "none found")
-        if "shots" in parts:
-            yield self._form.shots(Shots(tuple(cuts)))
+            yield caption
 
 
 class _Progress:
@@ -377,7 +387,9 @@ class _Progress:
         return Log(self._line.format(done=done))
 
 
-async def _within(chunks: AsyncIterator[AudioChunk], span: Span) -> AsyncGenerator[AudioChunk, None]:
+async def _within(
+    chunks: AsyncIterator[AudioChunk], span: Span
+) -> AsyncGenerator[AudioChunk, None]:
     """The sound of `span`, cut to the sample."""
     async with aclosing(chunks) as all_chunks:  # type: ignore[type-var]
         async for chunk in all_chunks:
@@ -407,11 +419,11 @@ def _loaded(loaded: Loaded) -> Log:
     return Log(f"{loaded.model} from {loaded.source}, SHA-256 as published, {took}")
 
 
-def _decoded(part: Part) -> DecodedPart:
-    if isinstance(part, DecodedPart):
-        return part
+def _clip(part: Part) -> _Clip:
+    if isinstance(part, DecodedPart) and isinstance(part.media, Video):
+        return _Clip(part.media, part.decoder)
     loc = part.loc if isinstance(part, LinkPart) else part.media.loc
-    raise InputError("The embedded models take decoded videos only, no links", loc=loc)
+    raise InputError("The embedded models take video files only", loc=loc)
 
 
 def _without_video(model: str, parts: Iterable[PartName]) -> str:
@@ -448,5 +460,3 @@ def _notes(call: Call, wish: Wish) -> Iterator[Log]:
 def _listed(words: Iterable[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
-
-

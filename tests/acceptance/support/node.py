@@ -15,7 +15,9 @@ class Script:
 
     def __init__(self, row, context):
         assert shutil.which("node"), "the JavaScript rows need Node 20"
-        assert (FOLDER / "node_modules/@fal-ai").is_dir(), "make test installs the JavaScript clients"
+        assert (FOLDER / "node_modules/@fal-ai").is_dir(), (
+            "make test installs the JavaScript clients"
+        )
         self._row = row
         self._process = subprocess.Popen(
             ["node", "run.mjs", row],

@@ -27,8 +27,8 @@ _KEPT_BYTES = 1 << 20
 
 @dataclass(eq=False)
 class Call:
-    """One request and its answer. `ended` is set when both are over; `was_left`: the client went
-    away first. `chunks` are the answer's bytes, each with the second it came at."""
+    """One request and its answer. `ended` is set when both are over. `chunks` are the answer's
+    bytes, each with the second it came at."""
 
     method: str
     path: str
@@ -39,7 +39,6 @@ class Call:
         default_factory=lambda: CIMultiDictProxy(CIMultiDict())
     )
     chunks: list = field(default_factory=list)
-    was_left: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -89,10 +88,6 @@ class Relay:
 
     def __exit__(self, *_):
         self._background.run(self._stop())
-
-    @property
-    def host(self):
-        return self.url.removeprefix("http://")
 
     def fault(
         self,
@@ -151,9 +146,6 @@ class Relay:
         fault = self._fault_for(call)
         try:
             return await self._answer(request, call, fault)
-        except asyncio.CancelledError:
-            call.was_left = True
-            raise
         finally:
             call.ended.set()
 
@@ -217,7 +209,9 @@ def _keep(call, chunk):
 
 def _end_to_end(headers):
     named = {*_HOP_BY_HOP, *headers.get("connection", "").lower().split(", ")}
-    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in named)
+    return CIMultiDict(
+        (name, value) for name, value in headers.items() if name.lower() not in named
+    )
 
 
 async def _hand_on(request, response, chunk, call, fault):

@@ -29,6 +29,7 @@ def command(*arguments, folder, **more):
         capture_output=True,
         text=True,
         timeout=100,
+        check=False,
     )
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import json
 from itertools import pairwise
 
@@ -90,6 +91,29 @@ def test_closing_stops_what_is_waited_for(run):
 
     run(main())
     assert stopped == [True]
+
+
+def test_closing_just_at_the_end_leaves_no_failed_task_behind(run):
+    gate, complaints = asyncio.Event(), []
+
+    async def items():
+        await gate.wait()
+        for nothing in ():
+            yield nothing
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, complaint: complaints.append(complaint))
+        pinged = sse.with_pings(items(), 0.001)
+        assert await anext(pinged) is None
+        gate.set()
+        for _ in range(3):  # the end comes, and nobody asks for it
+            await asyncio.sleep(0)
+        await pinged.aclose()
+        gc.collect()
+
+    run(main())
+    assert complaints == []
 
 
 def test_an_answer_is_gathered_at_its_own_speed(run):

@@ -6,7 +6,20 @@ from hypothesis import strategies as st
 
 from telecine.errors import InputError
 from telecine.media import plan
-from telecine.models import Capabilities, DecodedPart, FilePart, LinkPart, Video, MediaName
+from telecine.models import (
+    Audio,
+    AudioPart,
+    Capabilities,
+    DecodedPart,
+    FilePart,
+    Image,
+    ImagePart,
+    LinkPart,
+    MediaName,
+    Pdf,
+    PdfPart,
+    Video,
+)
 
 ID = "dQw4w9WgXcQ"
 WATCH = f"https://www.youtube.com/watch?v={ID}"
@@ -111,10 +124,100 @@ def test_a_link_is_refused_at_its_place_by_a_model_that_takes_none():
     assert "google/gemini" in problem.msg
 
 
-def test_a_file_is_refused_by_a_model_that_takes_links_only():
+def refusals(names, model="some/model", **takes):
+    """What is said of `names` before anything is fetched."""
     with pytest.raises(InputError) as caught:
-        plan.parts([name("a")], [video()], [], Capabilities(delivery=("link",)), DECODER)
-    assert caught.value.problems[0].type == "feature_not_supported"
+        plan.links(names, Capabilities(**({"delivery": ()} | takes)), model)
+    return [(p.loc, p.type, p.msg) for p in caught.value.problems]
+
+
+def test_a_file_is_refused_before_it_is_fetched_by_a_model_that_takes_links_only():
+    [(loc, type_, msg)] = refusals(
+        [name(WATCH), name("https://a.example/v", 1)], delivery=("link",)
+    )
+    assert (loc, type_) == (("body", "video_urls", 1), "feature_not_supported")
+    assert msg.startswith("some/model takes YouTube links only, no video files")
+
+
+@pytest.mark.parametrize("text", ["https://a.example/v.mp4", WATCH, "attachment:00"])
+def test_a_model_that_takes_no_videos_at_all_is_said_to_take_none(text):
+    [(_, type_, msg)] = refusals([name(text)])
+    assert type_ == "feature_not_supported"
+    assert msg == "some/model takes no videos: choose a model that sees videos"
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("image", "takes no images"),
+        ("audio", "takes no sound files"),
+        ("pdf", "takes no documents"),
+    ],
+)
+def test_a_model_that_has_no_use_for_a_kind_of_media_is_named_at_each_of_them(kind, says):
+    names = [MediaName("https://a.example/x", ("body", "x", n), kind, n) for n in range(2)]
+    told = refusals(names, delivery=("file",))
+    assert [loc for loc, _, _ in told] == [("body", "x", 0), ("body", "x", 1)]
+    assert all(msg.startswith(f"some/model {says}") for _, _, msg in told)
+
+
+def test_a_refusal_repeats_an_address_but_no_data():
+    with pytest.raises(InputError) as caught:
+        plan.links([name("https://a.example/v"), name("data:,x", 1)], Capabilities(delivery=()))
+    assert [p.input for p in caught.value.problems] == ["https://a.example/v", None]
+
+
+def image(**changes):
+    facts = {
+        "index": 0,
+        "found": "data",
+        "origin": "data URI",
+        "loc": ("body", "image_urls", 0),
+        "path": Path("a"),
+        "bytes": 10,
+        "sha256": "",
+        "mime": "image/webp",
+        "format": "webp",
+        "width": 8,
+        "height": 8,
+    }
+    return Image(**(facts | changes))
+
+
+def test_an_image_of_a_format_that_the_model_does_not_take_is_refused():
+    takes = Capabilities(delivery=(), images=("png", "jpeg"))
+    names = [MediaName("data:,x", ("body", "image_urls", 0), "image")]
+    with pytest.raises(InputError) as caught:
+        plan.parts(names, [image()], [], takes, DECODER)
+    [problem] = caught.value.problems
+    assert (problem.type, problem.loc) == ("unsupported_image_format", ("body", "image_urls", 0))
+    assert problem.ctx == {"supported_formats": ["png", "jpeg"]}
+
+
+def test_every_kind_of_media_becomes_a_part_of_its_own_kind():
+    base = {"found": "data", "origin": "o", "path": Path("a"), "bytes": 1, "sha256": ""}
+    sound = Audio(
+        **base,
+        index=0,
+        loc=("body", "a"),
+        mime="audio/mpeg",
+        format="mp3",
+        seconds=1.0,
+        codec="mp3",
+    )
+    paper = Pdf(**base, index=0, loc=("body", "p"), mime="application/pdf")
+    media = [video(), image(), sound, paper]
+    names = [MediaName("x", medium.loc) for medium in media]
+    takes = Capabilities(delivery=("file",), images=("webp",), audio=("mp3",), pdfs=True)
+    assert plan.parts(names, media, [], takes, DECODER) == [
+        FilePart(media[0]),
+        ImagePart(media[1]),
+        AudioPart(sound),
+        PdfPart(paper),
+    ]
+    decoded = Capabilities(delivery=("decoded",), images=("webp",), audio=("mp3",))
+    parts = plan.parts(names[:3], media[:3], [], decoded, DECODER)
+    assert parts == [DecodedPart(medium, DECODER) for medium in media[:3]]
 
 
 def test_too_many_videos_are_refused_before_anything_is_fetched():
@@ -182,12 +285,12 @@ def test_nothing_that_is_planned_exceeds_a_limit(
     videos = [video(i, seconds=s, size=b) for i, (s, b) in enumerate(sizes)]
     names = [name("a", i) for i in range(len(videos))]
     try:
-        parts = plan.parts(names, videos, [], takes, DECODER)
+        parts = plan.parts(names, videos, plan.links(names, takes), takes, DECODER)
     except InputError as error:
         assert error.problems
         return
     assert max_videos is None or len(parts) <= max_videos
-    assert [part.video for part in parts] == videos
-    assert all(max_seconds is None or part.video.seconds <= max_seconds for part in parts)
-    assert all(max_bytes is None or part.video.bytes <= max_bytes for part in parts)
+    assert [part.media for part in parts] == videos
+    assert all(max_seconds is None or part.media.seconds <= max_seconds for part in parts)
+    assert all(max_bytes is None or part.media.bytes <= max_bytes for part in parts)
     assert all(plan.describe(part)["as"] in delivery for part in parts)

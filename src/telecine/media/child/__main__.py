@@ -6,6 +6,10 @@ Tasks and their answers, in the frames of `telecine.processes`:
     {"task": "frames", "path": ..., "fps": ..., "max_side": ...}
                                                             -> {"frame": {...}} + RGB, many
     {"task": "audio", "path": ...}                          -> {"audio": seconds} + PCM, many
+    {"task": "image", "path": ...}                          -> {"image": {...}}
+    {"task": "picture", "path": ..., "max_side": ...}       -> {"picture": {...}} + RGB
+    {"task": "sound", "path": ...}                          -> {"sound": {...}}
+    {"task": "listen", "path": ...}                         -> as audio, of a sound file
 and {"busy": true} in between, as a sign of life.
 """
 
@@ -78,6 +82,22 @@ def _run(task: dict[str, Any]) -> Iterator[Answer]:
             from telecine.media.child import audio
 
             return audio.read(task["path"])
+        case "image":
+            from telecine.media.child import images
+
+            return images.look(task["path"])
+        case "picture":
+            from telecine.media.child import images
+
+            return images.read(task["path"], max_side=task["max_side"])
+        case "sound":
+            from telecine.media.child import sounds
+
+            return sounds.look(task["path"])
+        case "listen":
+            from telecine.media.child import sounds
+
+            return sounds.read(task["path"])
         case other:
             raise ValueError(f"unknown task {other!r}")
 

@@ -1,4 +1,4 @@
-"""Sound from a video: the default track as 16 kHz mono 16-bit samples."""
+"""Sound, from a video or a file of its own: the default track as 16 kHz mono 16-bit samples."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from av.error import FFmpegError
 
 from telecine.media.child.reader import (
     BUSY,
+    VIDEO,
     Answer,
     Timeline,
+    What,
     audio_stream,
     decoded,
     opened,
@@ -22,22 +24,22 @@ from telecine.media.child.reader import (
 _RATE = 16_000
 _BYTES_PER_SECOND = 2 * _RATE
 _GAP_SECONDS = 0.2  # a smaller difference is jitter of the timestamps
-_RATES = range(4_000, 768_001)  # outside of it the rate is a lie, and resampling it a bomb
+RATES = range(4_000, 768_001)  # outside of it the rate is a lie, and resampling it a bomb
 
 
-def read(path: str) -> Iterator[Answer]:
+def read(path: str, what: What = VIDEO) -> Iterator[Answer]:
     """Chunks of a second, each with its time in the clip, and BUSY in between.
 
     Nothing without a track that decodes. Where the track starts late or has a gap, so do they.
     """
-    with opened(path) as container:
+    with opened(path, what) as container:
         stream = audio_stream(container)
         if stream is None:
             return
         timeline = Timeline(start_seconds(container))
         run: _Run | None = None
         for frame in decoded(container, stream):
-            if not isinstance(frame, AudioFrame) or frame.sample_rate not in _RATES:
+            if not isinstance(frame, AudioFrame) or frame.sample_rate not in RATES:
                 yield BUSY
                 continue
             lasts = frame.samples / frame.sample_rate

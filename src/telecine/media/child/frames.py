@@ -124,16 +124,23 @@ class _Album:
             yield {"frame": head}, picture.rgb
 
     def _picture(self, seconds: float, frame: VideoFrame) -> _Picture:
-        """Scaled as stored, then turned: turning is cheap once it is small."""
-        scale = min(1.0, self._max_side / max(frame.width, frame.height))
-        small = self._scale.reformat(
-            frame,
-            max(1, round(frame.width * scale)),
-            max(1, round(frame.height * scale)),
-            "rgb24",
-            threads=1,
-        )
-        # `rotation` is counterclockwise, and so is rot90. Pixels that are not square are left so.
-        upright = np.rot90(small.to_ndarray(), round(frame.rotation / 90) % 4)
-        height, width = upright.shape[:2]
-        return _Picture(seconds, width, height, upright.tobytes())
+        return _Picture(seconds, *scaled(frame, self._max_side, self._scale))
+
+
+def scaled(
+    frame: VideoFrame, max_side: int, reformatter: VideoReformatter | None = None
+) -> tuple[int, int, bytes]:
+    """Width, height and pixels of a frame: scaled as stored, then turned, which is cheap once it is
+    small."""
+    scale = min(1.0, max_side / max(frame.width, frame.height))
+    small = (reformatter or VideoReformatter()).reformat(
+        frame,
+        max(1, round(frame.width * scale)),
+        max(1, round(frame.height * scale)),
+        "rgb24",
+        threads=1,
+    )
+    # `rotation` is counterclockwise, and so is rot90. Pixels that are not square are left so.
+    upright = np.rot90(small.to_ndarray(), round(frame.rotation / 90) % 4)
+    height, width = upright.shape[:2]
+    return width, height, upright.tobytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import av
 from av.audio.frame import AudioFrame
@@ -26,8 +26,8 @@ BUSY: Answer = ({"busy": True}, b"")
 # What a camera, a phone, a screen recorder or a browser writes. None of these names other files;
 # playlists (hls, dash, concat), devices, image sequences and subtitles are left out.
 _FORMATS = "mov,matroska,mpeg,mpegts,mpegvideo,avi,asf,flv,ogg,mxf,ivf"
-_MAX_SIDE = 16_384
-_MAX_PIXELS = 8192 * 8192
+MAX_SIDE = 16_384
+MAX_PIXELS = 8192 * 8192
 _MAX_THREADS = 4
 _BUFFER_BYTES = 256 * 1024
 
@@ -36,8 +36,19 @@ class Refused(Exception):
     """The file cannot be used; the message is a sentence for the one who sent it."""
 
 
+class What(NamedTuple):
+    """What a file is opened as: the formats that FFmpeg may try, and how others are refused."""
+
+    wanted: signature.Wanted
+    formats: str
+    known: str
+
+
+VIDEO = What("video", _FORMATS, "a video that can be read: neither mp4, mov, webm nor mpeg")
+
+
 @contextmanager
-def opened(path: str) -> Iterator[InputContainer]:
+def opened(path: str, what: What = VIDEO) -> Iterator[InputContainer]:
     """The container in `path`. FFmpeg reads it through our file object and can open nothing else.
 
     Raises Refused.
@@ -45,7 +56,7 @@ def opened(path: str) -> Iterator[InputContainer]:
     # A file made from a descriptor has no name, so that nothing is told by the name.
     with os.fdopen(os.open(path, os.O_RDONLY), "rb", _BUFFER_BYTES) as file:
         head = file.read(signature.HEAD_BYTES)
-        if reason := signature.refusal(head):
+        if reason := signature.refusal(head, what.wanted):
             raise Refused(reason)
         if signature.lacks_index(file):
             raise Refused(
@@ -59,16 +70,15 @@ def opened(path: str) -> Iterator[InputContainer]:
                 "r",
                 buffer_size=_BUFFER_BYTES,
                 metadata_errors="replace",
-                options={"max_pixels": str(_MAX_PIXELS)},
-                container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"},
+                options={"max_pixels": str(MAX_PIXELS)},
+                container_options={"format_whitelist": what.formats, "protocol_whitelist": "none"},
                 io_open=_open_nothing,
             )
         except MemoryError:
             raise
         except (FFmpegError, ValueError, OSError) as error:
             raise Refused(
-                "The file is not a video that can be read: neither mp4, mov, webm nor mpeg, "
-                f"or damaged at its start ({_reason(error)})"
+                f"The file is not {what.known}, or damaged at its start ({_reason(error)})"
             ) from error
         with container:
             yield container
@@ -94,9 +104,9 @@ def video_stream(container: InputContainer) -> VideoStream:
     if not _has_decoder(stream):
         raise Refused("The file's video cannot be decoded: its codec is unknown here")
     width, height = stream.width, stream.height
-    if max(width, height) > _MAX_SIDE or width * height > _MAX_PIXELS:
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise Refused(f"The file claims a picture of {width}x{height} pixels: too large to decode")
-    stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     stream.codec_context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
     stream.thread_type = "AUTO"
     return stream
@@ -188,7 +198,7 @@ def _frames(stream: VideoStream | AudioStream, packet: Packet[Any] | None) -> It
 
 
 def _open_nothing(*_: object) -> NoReturn:
-    raise PermissionError("a video may not open other files")
+    raise PermissionError("a file may not open others")
 
 
 def _codec(stream: AudioStream) -> str:

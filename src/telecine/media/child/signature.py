@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import struct
-from typing import BinaryIO
+from collections.abc import Mapping
+from typing import BinaryIO, Literal
 
 HEAD_BYTES = 4096
 _MAX_BOXES = 10_000
 
-_NOT_VIDEO = (
-    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF87a", "a GIF image"),
-    (b"GIF89a", "a GIF image"),
-    (b"BM", "a BMP image"),
-    (b"II*\x00", "a TIFF image"),
-    (b"MM\x00*", "a TIFF image"),
-    (b"8BPS", "a Photoshop image"),
-    (b"%PDF-", "a PDF document"),
-    (b"PK\x03\x04", "a ZIP archive (or an office document)"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"Rar!\x1a\x07", "a RAR archive"),
-    (b"\x7fELF", "a program"),
-    (b"MZ", "a program"),
-    (b"ID3", "an MP3 sound file"),
-    (b"fLaC", "a FLAC sound file"),
+Wanted = Literal["video", "image", "sound"]
+
+_NOUNS: Mapping[Wanted, str] = {
+    "video": "a video",
+    "image": "an image",
+    "sound": "a sound file",
+}
+
+_SIGNS: tuple[tuple[bytes, str, Wanted | None], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "a PNG image", "image"),
+    (b"\xff\xd8\xff", "a JPEG image", "image"),
+    (b"GIF87a", "a GIF image", "image"),
+    (b"GIF89a", "a GIF image", "image"),
+    (b"BM", "a BMP image", "image"),
+    (b"II*\x00", "a TIFF image", "image"),
+    (b"MM\x00*", "a TIFF image", "image"),
+    (b"8BPS", "a Photoshop image", "image"),
+    (b"%PDF-", "a PDF document", None),
+    (b"PK\x03\x04", "a ZIP archive (or an office document)", None),
+    (b"\x1f\x8b", "a gzip archive", None),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", None),
+    (b"Rar!\x1a\x07", "a RAR archive", None),
+    (b"\x7fELF", "a program", None),
+    (b"MZ", "a program", None),
+    (b"ID3", "an MP3 sound file", "sound"),
+    (b"fLaC", "a FLAC sound file", "sound"),
 )
 _PLAYLISTS = (
     ("#extm3u", "an HLS playlist"),
@@ -54,31 +63,33 @@ _MIMES = {
 }
 
 
-def refusal(head: bytes) -> str | None:
-    """Why bytes that begin so cannot be a video, as a sentence; None when they might be."""
+def refusal(head: bytes, wanted: Wanted = "video") -> str | None:
+    """Why bytes that begin so cannot be what is wanted, as a sentence; None when they might be."""
     if not head:
         return "The file is empty (0 bytes): its download or upload carried nothing"
-    if what := _kind(head):
-        return f"The file is {what}, not a video"
-    text = _text(head)
+    noun = _NOUNS[wanted]
+    what, kind = _kind(head)
+    if what and kind != wanted:
+        return f"The file is {what}, not {noun}"
+    text = None if what else _text(head)
     if text is None:
         return None
     start = text.lstrip("\ufeff \t\r\n").lower()
     if start.startswith(("<!doctype html", "<html")) or "<html" in start:
         return (
-            "The file is an HTML page, not a video: "
-            "give the address of the video itself, not of a page that shows it"
+            f"The file is an HTML page, not {noun}: "
+            f"give the address of the {wanted} itself, not of a page that shows it"
         )
-    for sign, what in _PLAYLISTS:
+    for sign, playlist in _PLAYLISTS:
         if start.startswith(sign):
-            return f"The file is {what}, which only names videos kept elsewhere: send the video"
+            return f"The file is {playlist}, which only names files kept elsewhere: send {noun}"
     if "<mpd" in start:
-        return "The file is a DASH manifest, which only names videos kept elsewhere: send the video"
+        return f"The file is a DASH manifest, which only names files kept elsewhere: send {noun}"
     if start.startswith("<"):
-        return "The file is XML text, not a video"
+        return f"The file is XML text, not {noun}"
     if start.startswith(("{", "[")):
-        return "The file is JSON text, not a video"
-    return "The file is plain text, not a video"
+        return f"The file is JSON text, not {noun}"
+    return f"The file is plain text, not {noun}"
 
 
 def name(format_name: str, head: bytes) -> str:
@@ -116,17 +127,20 @@ def lacks_index(file: BinaryIO) -> bool:
     return position > 0
 
 
-def _kind(head: bytes) -> str | None:
-    for sign, what in _NOT_VIDEO:
+def _kind(head: bytes) -> tuple[str, Wanted | None]:
+    """What it is and of which kind; no word for what might be a video."""
+    for sign, what, kind in _SIGNS:
         if head.startswith(sign):
-            return what
+            return what, kind
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "a WebP image"
+        return "a WebP image", "image"
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        return "a WAV sound file"
+        return "a WAV sound file", "sound"
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return "an AIFF sound file", "sound"
     if head[4:8] == b"ftyp" and head[8:12] in _IMAGE_BRANDS:
-        return "a HEIF or AVIF image"
-    return None
+        return "a HEIF or AVIF image", "image"
+    return "", None
 
 
 def _text(head: bytes) -> str | None:

@@ -40,7 +40,7 @@ class Region:
 
 
 class Regions:
-    """Cuts at every pause over 0.3 s, and at the least likely frame where there is none for 12 s."""
+    """Cuts at every pause over 0.3 s; without one for 12 s, where speech is least likely."""
 
     def __init__(self, start: float = 0.0) -> None:
         self._origin = start
@@ -189,3 +189,8 @@ class Turns:
         turn = Turn(self._language or voted, tuple(self._open))
         self._open, self._votes = [], {}
         return turn
+
+
+def unheard(turn: Turn, since: float) -> float:
+    """Seconds of speech in `turn` after `since`."""
+    return sum(max(0.0, region.end - max(region.start, since)) for region in turn.regions)

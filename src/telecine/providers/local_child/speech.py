@@ -1,9 +1,7 @@
-"""Hearing: the voice detector, Whisper, and what is not believed of what Whisper says."""
+"""Hearing: the voice detector, Whisper, and words as they are found in a sound track."""
 
 from __future__ import annotations
 
-import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,12 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens, pad_or_trim
 from numpy.typing import NDArray
 
+from telecine.providers.local_child.belief import (
+    Hypothesis,
+    is_believable,
+    is_doubtful,
+    likeliest,
+)
 from telecine.providers.local_child.regions import (
     Guess,
     Region,
@@ -22,6 +26,7 @@ from telecine.providers.local_child.regions import (
     Turn,
     Turns,
     is_telling,
+    unheard,
 )
 
 RATE = 16000
@@ -34,7 +39,7 @@ _JUMP_SECONDS = 0.2
 _KEPT_SECONDS = 1.0
 
 # Whisper pads to 30 s; it works as well, and four times faster, with a few seconds of silence
-# after the speech. Less than 10 s in all makes it loop.
+# after the speech. Less than 10 s in all makes it loop. A wide beam loops less, too.
 _MEL_PER_SECOND = 100
 _SILENCE_AFTER = 3 * _MEL_PER_SECOND
 _SHORTEST_INPUT = 10 * _MEL_PER_SECOND
@@ -44,32 +49,7 @@ _STEP_SECONDS = 0.02
 _BEAM = 8
 _TOKENS_PER_SECOND = 12
 _LONGEST_OUTPUT = 220
-
-_MAX_COMPRESSION = 2.4
-_MIN_LOGPROB = -1.0
-_DOUBTED_LOGPROB = -0.7
-_DOUBTED_NO_SPEECH = 0.6
 _UNHEARD_SECONDS = 1.0
-
-# What whisper base can write. The others it knows (Welsh, Latin, Nynorsk, Hawaiian, ...) are what
-# it takes noise and accents for; a prompt that names one gets it.
-LANGUAGES = frozenset(
-    ["ar", "bg", "ca", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr", "he", "hi"]
-    + ["hr", "hu", "id", "it", "ja", "ko", "lt", "lv", "ms", "nl", "no", "pl", "pt", "ro", "ru"]
-    + ["sk", "sl", "sr", "sv", "ta", "th", "tl", "tr", "uk", "ur", "vi", "zh"]
-)
-# Close relatives that it confuses: the small one's probability goes to the large one.
-_RELATIVES = {"gl": "es", "nn": "no", "yue": "zh", "bs": "hr"}
-
-# What it learned from subtitle files and says over music and noise.
-_CREDITS = re.compile(
-    r"amara\.org|www\.\w+\.(com|org|net)|"
-    r"^\W*(untertitel|untertitelung|sous-titr\w+|subtitles?|subtítulos|sottotitoli|legendas|napisy)"
-    r"\s+(by|von|der|des|im auftrag|réalisés|par|por|de|a cura|da|stworzone)\b|"
-    r"^\W*(thanks?( you)?( so much)? for watching|please subscribe)\b|"
-    r"ご視聴ありがとう|字幕|請不吝點贊|시청해\s?주셔서|субтитр",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +60,6 @@ class Said:
     end: float
     language: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """What Whisper made of a window, with its own figures on how far to believe it."""
-
-    pieces: tuple[tuple[float, float, str], ...]
-    logprob: float
-    no_speech: float
-
-    @property
-    def text(self) -> str:
-        return "".join(text for _, _, text in self.pieces).strip()
 
 
 class Voice:
@@ -121,7 +88,7 @@ class Voice:
             self._left = sound
             return []
         windows = np.lib.stride_tricks.sliding_window_view(sound, _VOICE_CONTEXT + _VOICE_SAMPLES)
-        batch = np.ascontiguousarray(windows[:: _VOICE_SAMPLES][:frames])
+        batch = np.ascontiguousarray(windows[::_VOICE_SAMPLES][:frames])
         self._left = sound[frames * _VOICE_SAMPLES :]
         heard, self._state, self._cell = self._session.run(
             None, {"input": batch, "h": self._state, "c": self._cell}
@@ -133,7 +100,6 @@ class Whisper:
     """One model, loaded from memory, and kept."""
 
     def __init__(self, files: Mapping[str, bytes], *, threads: int) -> None:
-        # Of vocabularies CTranslate2 wants file objects or bytes; faster-whisper takes two itself.
         self._model = faster_whisper.WhisperModel(
             "weights", device="cpu", compute_type="int8", cpu_threads=threads, files=dict(files)
         )
@@ -276,49 +242,6 @@ class Ear:
         if drop > 0:
             self._sound = self._sound[drop:].copy()
             self._start += drop / RATE
-
-
-def likeliest(likely: Iterable[tuple[str, float]], expected: str | None) -> Guess:
-    """The best of the languages that make sense here, with its share among them."""
-    shares: dict[str, float] = {}
-    for name, probability in likely:
-        language = name if name == expected else _RELATIVES.get(name, name)
-        if language in LANGUAGES or language == expected:
-            shares[language] = shares.get(language, 0.0) + probability
-    total = sum(shares.values()) or 1.0
-    best = max(shares, key=shares.__getitem__, default=expected or "en")
-    probability = shares.get(best, 0.0) / total
-    if expected and best != expected and probability < 0.95:
-        return Guess(expected, 1.0)
-    return Guess(best, probability)
-
-
-def is_doubtful(heard: Hypothesis) -> bool:
-    """Repeats itself, or is improbable word for word."""
-    return compression(heard.text) > _MAX_COMPRESSION or heard.logprob < _MIN_LOGPROB
-
-
-def is_believable(heard: Hypothesis, seconds: float) -> bool:
-    """Whether these are words that were spoken, and not what Whisper makes of music and noise."""
-    if not any(c.isalnum() for c in heard.text) or is_doubtful(heard):
-        return False
-    if _CREDITS.search(heard.text) and len(heard.text) < 100:
-        return False
-    is_doubted = heard.logprob < _DOUBTED_LOGPROB
-    if heard.no_speech > _DOUBTED_NO_SPEECH and is_doubted:
-        return False
-    return not (is_doubted and seconds < 2 and len(heard.text.split()) <= 3)
-
-
-def compression(text: str) -> float:
-    """Far above 2 when a phrase is repeated over and over."""
-    data = text.encode()
-    return len(data) / len(zlib.compress(data)) if data else 0.0
-
-
-def unheard(turn: Turn, since: float) -> float:
-    """Seconds of speech in `turn` after `since`."""
-    return sum(max(0.0, region.end - max(region.start, since)) for region in turn.regions)
 
 
 def _pieces(

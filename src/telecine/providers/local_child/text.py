@@ -25,7 +25,7 @@ _DETECT_SIDE = 640
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of text in a frame; `top` and `left` are in parts of the frame's height and width."""
+    """One line of text; `top` and `left` are in parts of the frame's height and width."""
 
     text: str
     score: float
@@ -41,12 +41,13 @@ class Gate:
 
     def is_new(self, picture: Pixels) -> bool:
         small = _shrink(picture)
-        seen = self._seen
-        is_alike = seen is not None and seen.shape == small.shape
-        if is_alike and float(np.abs(small - seen).max()) <= _CHANGE:
-            return False
-        self._seen = small
-        return True
+        seen, self._seen = self._seen, small
+        if seen is None or seen.shape != small.shape:
+            return True
+        if float(np.abs(small - seen).max()) > _CHANGE:
+            return True
+        self._seen = seen  # what changes slowly is compared with how it began
+        return False
 
 
 class Reader:
@@ -89,7 +90,7 @@ class Reader:
 
 
 def _session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
-    """One that sleeps while it waits: threads that spin cost seven times the time on a busy machine."""
+    """One whose threads sleep while they wait: spinning is seven times slower on a busy machine."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.enable_cpu_mem_arena = False
