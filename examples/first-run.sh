@@ -35,7 +35,7 @@ curl -sS $url/openrouter/router/video -H "Authorization: Key $key" \\
 With fal's Python client, through the queue, with progress:
 
 FAL_KEY=$key TELECINE_URL=$url $here/.venv/bin/python \\
-  $here/examples/subscribe.py $here/examples/clips/jfk_slides.mp4 "What is said?"
+  $here/examples/python/subscribe.py $here/examples/clips/jfk_slides.mp4
 
 END
 exec "$telecine" serve --data "$data" --host 127.0.0.1 --port "$port"

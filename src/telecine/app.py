@@ -21,7 +21,10 @@ from telecine.api.routes import application
 from telecine.db.sqlite import SQLite
 from telecine.files import Files
 from telecine.inference import Inference
+from telecine.jobs import signing
 from telecine.jobs.bells import Bells
+from telecine.jobs.deliverer import Deliverer
+from telecine.jobs.deliveries import Deliveries
 from telecine.jobs.executor import InProcess
 from telecine.jobs.gate import Gate
 from telecine.jobs.queue import Queue
@@ -42,6 +45,7 @@ from telecine.storage.local import LocalStorage
 OwnFile = Callable[[str, Request], Awaitable[tuple[str, str] | None]]
 
 TIDY_SECONDS = 60.0
+FAREWELL_SECONDS = 5.0  # for webhooks that are under way when the server stops
 _DAY = 24 * 3600.0
 
 
@@ -216,7 +220,18 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
             own_file=files.own,
         )
         inference = Inference(registry=registry, sources=sources)
-        queue, worker = await _opened_jobs(settings, stack, db, files, inference)
+        bells = Bells()
+        signing_keys = signing.SigningKeys(settings.data.dir / signing.FILE, clock=time.time)
+        queue, worker = await _opened_jobs(
+            settings,
+            stack,
+            db=db,
+            net=net,
+            files=files,
+            inference=inference,
+            bells=bells,
+            signing_keys=signing_keys,
+        )
         await enter(_housekeeping(files))
         parts = Parts(
             db=db,
@@ -227,6 +242,8 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
             registry=registry,
             queue=queue,
             worker=worker,
+            deliveries=Deliveries(db=db, bells=bells, clock=time.time),
+            signing_keys=signing_keys,
             public_url=settings.server.public_url,
             is_open=not settings.auth.required,
             max_json_bytes=settings.media.max_json_bytes,
@@ -235,9 +252,16 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
 
 
 async def _opened_jobs(
-    settings: Settings, stack: AsyncExitStack, db: SQLite, files: Files, inference: Inference
+    settings: Settings,
+    stack: AsyncExitStack,
+    *,
+    db: SQLite,
+    net: Client,
+    files: Files,
+    inference: Inference,
+    bells: Bells,
+    signing_keys: signing.SigningKeys,
 ) -> tuple[Queue, Worker]:
-    bells = Bells()
     states = States(keep_seconds=settings.retention.payload_days * _DAY)
     executor = await stack.enter_async_context(
         InProcess(
@@ -246,6 +270,18 @@ async def _opened_jobs(
             lock=settings.data.dir / "worker.lock",
             stop_seconds=settings.server.stop_seconds,
             clock=time.time,
+        )
+    )
+    # Before the worker, so that it outlives it: what ends during a stop is still told.
+    await stack.enter_async_context(
+        Deliverer(
+            db=db,
+            client=net,
+            keys=signing_keys,
+            bells=bells,
+            clock=time.time,
+            keep_seconds=settings.retention.payload_days * _DAY,
+            stop_seconds=min(settings.server.stop_seconds, FAREWELL_SECONDS),
         )
     )
     gate = Gate(

@@ -212,14 +212,18 @@ def _request(given: ChatInput, media: tuple[MediaName, ...] = ()) -> RouterReque
         # fal's default of 1 is the models' own: what nobody asked for is not sent.
         temperature=given.temperature if "temperature" in given.model_fields_set else None,
         max_tokens=given.max_tokens,
-        web_search=_web_search(given) if isinstance(given, _Searching) else None,
         receipt=bool(given.receipt),
         strict=bool(given.strict),
+        **(_search(given) if isinstance(given, _Searching) else {}),
     )
 
 
-def _web_search(given: _Searching) -> Mapping[str, Any] | None:
-    return (given.web_search_options or {}) if given.enable_web_search else None
+def _search(given: _Searching) -> dict[str, Any]:
+    if given.enable_web_search:
+        return {"web_search": given.web_search_options or {}}
+    if given.web_search_options:
+        return {"unsaid": ("web_search_options without enable_web_search",)}
+    return {}
 
 
 def _names(texts: Sequence[str] | None, field: str, kind: Kind) -> tuple[MediaName, ...]:

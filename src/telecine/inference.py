@@ -1,40 +1,47 @@
 """The one pipeline: a Request in, a stream of Events out. Run, stream and queue are its consumers.
 
-    1  endpoints.parse_input(document)          -> what is asked for, or the 422 entries
+    1  endpoints.parse_input(document)     -> what is asked for, or the 422 entries
     2  registry.resolve(model)             -> the provider, and what it accepts
-    3  sources.fetch(videos)               -> files on this disk that were opened and looked at
-    4  plan.parts(videos, capabilities)    -> what will be sent
+    3  sources.fetch(media)                -> files on this disk that were opened and looked at
+    4  plan.parts(media, capabilities)     -> what will be sent
     5  provider.generate(call)             -> text, reasoning, usage, as they come
     6  ledger.priced(usage)                -> the cost, and where the figure comes from
+
+What comes in OpenAI's words goes the same way. It is passed on in those words to a provider that
+speaks them (`converse`); any other is asked in plain ones, and its answer is put into OpenAI's.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
-from typing import Any
+from dataclasses import replace
 
-from telecine import endpoints, ledger
-from telecine.errors import InputError, TelecineError
+from telecine import endpoints, ledger, openai
+from telecine.errors import InputError, Loc, TelecineError
 from telecine.media import plan
-from telecine.media.sources import Sources
+from telecine.media.sources import Held, Sources
 from telecine.models import (
     Call,
+    Chunk,
+    Conversation,
     Delta,
     Done,
     Event,
-    LinkPart,
     Log,
     Part,
-    Receipt,
+    ProviderEvent,
     Request,
     RouterRequest,
     Upstream,
     Usage,
-    Video,
 )
+from telecine.openai import bodies
+from telecine.providers.base import Converses
+from telecine.providers.body import Base64
 from telecine.providers.registry import Registry, Route
+from telecine.receipts import Story
 
 
 class Inference:
@@ -46,70 +53,105 @@ class Inference:
         registry: Registry,
         sources: Sources,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._registry = registry
         self._sources = sources
         self._clock = clock
+        self._now = now
 
     async def run(self, request: Request) -> AsyncGenerator[Event, None]:
-        """Do `request`. Yields Log and Delta as they come, then Usage, Receipt and Done.
+        """Do `request`. Yields Log and Delta (or Chunk) as they come, then Usage, Receipt and Done.
 
         Raises TelecineError; whatever is known by then was yielded as Usage and Receipt before.
         Closing the generator stops the upstream work.
         """
-        story = _Story(request, self._clock)
+        story = Story(request, self._clock)
         try:
-            asked = endpoints.parse_input(request.endpoint, request.document)
-            _refuse_data_as_text(request, asked)
-            route = await self._registry.resolve(asked.model)
-            story.took(asked, route)
-            async with self._sources.hold(request) as held:
-                parts: list[Part] = list(plan.links(asked.media, route.capabilities))
-                names = [name for name in asked.media if not plan.is_link(name.text)]
-                async for item in held.fetch(names, route.capabilities):
-                    if isinstance(item, Log):
-                        yield item
-                    else:
-                        story.videos.append(item)
-                parts = plan.parts(
-                    asked.media, story.videos, parts, route.capabilities, held.decoder
-                )
-                story.prepared(parts)
-                call = _call(request, asked, route, parts)
-                async with aclosing(route.provider.generate(call)) as events:  # type: ignore[type-var]
-                    async for event in events:
-                        match event:
-                            case Usage():
-                                story.usage = ledger.priced(event, route.price)
-                            case Upstream():
-                                story.upstream = event
-                            case Delta():
-                                story.first_delta()
-                                yield event
-                            case Log():
-                                yield event
+            async with aclosing(self._steps(request, story)) as events:
+                async for event in events:
+                    yield event
         except TelecineError as error:
             if story.usage:
                 yield story.usage
             yield story.receipt(error)
             raise
+        yield story.usage or Usage()
+        yield story.receipt(None)
+        yield Done(story.finish_reason)
+
+    async def _steps(self, request: Request, story: Story) -> AsyncGenerator[Event, None]:
+        """Log, Delta and Chunk as they come; everything else goes into the story."""
+        asked = endpoints.parse_input(request.endpoint, request.document)
+        _refuse_data_as_text(request, asked)
+        route = await self._registry.resolve(asked.model)
+        story.took(asked, route)
+        for warning in _unheeded(request, asked, route):
+            story.warnings.append(warning)
+            yield Log(warning, "WARN")
+        async with self._sources.hold(request) as held:
+            links = plan.links(asked.media, route.capabilities, asked.model)
+            taken = {link.loc for link in links}
+            names = [name for name in asked.media if name.loc not in taken]
+            async for item in held.fetch(names, route.capabilities):
+                if isinstance(item, Log):
+                    yield item
+                else:
+                    story.media.append(item)
+            parts = plan.parts(asked.media, story.media, links, route.capabilities, held.decoder)
+            story.prepared(parts)
+            answer = await _answer(request, asked, route, parts, held)
+            voice = self._voice(request, asked, route)
+            async with aclosing(answer) as events:  # type: ignore[type-var]
+                async for event in events:
+                    match event:
+                        case Usage():
+                            story.usage = ledger.priced(event, route.price)
+                        case Upstream():
+                            story.upstream = event
+                        case Delta() | Chunk():
+                            story.first_delta()
+                            for said in voice.say(event):
+                                yield said
+                        case Log():
+                            yield event
         if story.usage is None:
             story.usage = Usage()
             story.warnings.append("the provider reported no usage")
-        yield story.usage
-        yield story.receipt(None)
-        yield Done(story.upstream.finish_reason if story.upstream else None)
+        for said in voice.end(story.usage, story.finish_reason):
+            yield said
+
+    def _voice(self, request: Request, asked: RouterRequest, route: Route) -> _Voice:
+        talk = asked.conversation
+        if talk is None or isinstance(route.provider, Converses):
+            return _Voice(None)
+        created = int(self._now())
+        return _Voice(
+            openai.writer(talk, request_id=request.id, model=asked.model, created=created)
+        )
 
 
-def _refuse_data_as_text(request: Request, asked: RouterRequest) -> None:
-    """A long data URI anywhere in a body becomes a placeholder; only videos have a use for one."""
-    for field in ("prompt", "system_prompt", "model"):
-        if getattr(asked, field) in request.attachments:
-            raise InputError("Input should be text, not a data URI", loc=("body", field))
+class _Voice:
+    """Says a plain answer in OpenAI's words where those are wanted, and any other as it is."""
+
+    def __init__(self, writer: openai.Writer | None) -> None:
+        self._writer = writer
+
+    def say(self, event: Delta | Chunk) -> Iterable[Delta | Chunk]:
+        if self._writer is None or isinstance(event, Chunk):
+            return (event,)
+        return map(Chunk, self._writer.delta(event))
+
+    def end(self, usage: Usage, finish_reason: str | None) -> Iterable[Chunk]:
+        return map(Chunk, self._writer.end(usage, finish_reason)) if self._writer else ()
 
 
-def _call(request: Request, asked: RouterRequest, route: Route, parts: list[Part]) -> Call:
-    return Call(
+async def _answer(
+    request: Request, asked: RouterRequest, route: Route, parts: list[Part], held: Held
+) -> AsyncIterator[ProviderEvent]:
+    """The provider's answer, asked for in the caller's own words where it understands them."""
+    talk, provider = asked.conversation, route.provider
+    call = Call(
         request_id=request.id,
         model=route.model,
         prompt=asked.prompt,
@@ -118,104 +160,71 @@ def _call(request: Request, asked: RouterRequest, route: Route, parts: list[Part
         reasoning=asked.reasoning,
         temperature=asked.temperature,
         max_tokens=asked.max_tokens,
+        web_search=asked.web_search if route.capabilities.web_search else None,
+        text_loc=_text_loc(talk),
     )
+    if talk is not None and isinstance(provider, Converses):
+        return provider.converse(call, await _as_sent(request, talk, asked, held))
+    return provider.generate(call)
 
 
-class _Story:
-    """What happened so far, to be told as the receipt (docs/reference/receipt.md)."""
+async def _as_sent(
+    request: Request, talk: Conversation, asked: RouterRequest, held: Held
+) -> Conversation:
+    """The body as the provider gets it: with the data URIs that are no media of ours back in it.
 
-    def __init__(self, request: Request, clock: Callable[[], float]) -> None:
-        self.request = request
-        self.videos: list[Video] = []
-        self.usage: Usage | None = None
-        self.upstream: Upstream | None = None
-        self.warnings: list[str] = []
-        self._asked: RouterRequest | None = None
-        self._route: Route | None = None
-        self._parts: list[Part] = []
-        self._clock = clock
-        self._started = clock()
-        self._seconds: dict[str, float] = {}
-
-    def took(self, asked: RouterRequest, route: Route) -> None:
-        self._asked, self._route = asked, route
-
-    def prepared(self, parts: list[Part]) -> None:
-        self._parts = parts
-        self._lap("prepare")
-
-    def first_delta(self) -> None:
-        if "first_text" not in self._seconds:
-            self._lap("first_text")
-
-    def _lap(self, stage: str) -> None:
-        self._seconds[stage] = round(self._clock() - self._started, 4)
-
-    def receipt(self, error: TelecineError | None) -> Receipt:
-        self._lap("total")
-        usage, upstream = self.usage, self.upstream
-        body: dict[str, Any] = {
-            "request_id": self.request.id,
-            "endpoint": self.request.endpoint,
-            "attempt": self.request.attempt,
-            "model": self._asked.model if self._asked else None,
-            "provider": self._route.provider.name if self._route else None,
-            "provider_model": self._route.model if self._route else None,
-            "videos": [_video(video, self._parts, usage) for video in self.videos]
-            + [
-                {"index": part.loc[-1], "found": "link", "origin": part.url, "sent": {"as": "link"}}
-                for part in self._parts
-                if isinstance(part, LinkPart)
-            ],
-            "upstream": upstream
-            and {
-                "id": upstream.id,
-                "model": upstream.model,
-                "provider": upstream.provider,
-                "finish_reason": upstream.finish_reason,
-            },
-            "usage": usage
-            and {
-                "prompt_tokens": usage.prompt_tokens,
-                "completion_tokens": usage.completion_tokens,
-                "total_tokens": usage.total_tokens,
-                "reasoning_tokens": usage.reasoning_tokens,
-                "cached_tokens": usage.cached_tokens,
-                "prompt_tokens_by_modality": dict(usage.by_modality),
-            },
-            "cost": {
-                "usd": None if usage is None or usage.cost is None else str(usage.cost),
-                "source": usage.cost_source if usage else "unknown",
-            },
-            "warnings": [w for video in self.videos for w in video.warnings] + self.warnings,
-            "error": error and {"type": error.type, "message": error.message},
-            "seconds": self._seconds,
-        }
-        return Receipt(body)
+    The queue has no use for a stream.
+    """
+    strays = {}
+    media = {name.text for name in asked.media}
+    for path, text in bodies.strings(talk.body) if request.attachments else ():
+        if text in request.attachments and text not in media:
+            content_type, file = await held.attached(text, ("body", *path))
+            strays[path] = Base64(file, f"data:{content_type};base64," if content_type else "")
+    body = bodies.replaced(talk.body, strays)
+    is_streamed = request.mode == "stream"
+    if not is_streamed:
+        body = {name: body[name] for name in body if name not in ("stream", "stream_options")}
+    return replace(talk, body=body, is_streamed=is_streamed)
 
 
-def _video(video: Video, parts: list[Part], usage: Usage | None) -> dict[str, Any]:
-    sent = next((p for p in parts if not isinstance(p, LinkPart) and p.media is video), None)
-    return {
-        "index": video.index,
-        "found": video.found,
-        "origin": video.origin,
-        "container": video.container,
-        "mime": video.mime,
-        "seconds": video.seconds,
-        "bytes": video.bytes,
-        "sha256": video.sha256,
-        "width": video.width,
-        "height": video.height,
-        "fps": video.fps,
-        "rotation": video.rotation,
-        "video_codec": video.video_codec,
-        "audio_codec": video.audio_codec,
-        "sent": sent and plan.describe(sent),
-        "seen": _seen(usage) if sent else "no",
-    }
+def _text_loc(talk: Conversation | None) -> Loc:
+    if talk is None:
+        return ("body", "prompt")
+    return ("body", "messages" if talk.api == "chat" else "input")
 
 
-def _seen(usage: Usage | None) -> str:
-    """"yes" only on the evidence of modality tokens (providers.md 8.2); else "unknown"."""
-    return "yes" if usage and usage.by_modality.get("video", 0) > 0 else "unknown"
+def _refuse_data_as_text(request: Request, asked: RouterRequest) -> None:
+    """A long data URI anywhere in a body becomes a placeholder; only media have a use for one."""
+    fields = ("model",) if asked.conversation else ("prompt", "system_prompt", "model")
+    for field in fields:
+        if getattr(asked, field) in request.attachments:
+            raise InputError("Input should be text, not a data URI", loc=("body", field))
+
+
+def _unheeded(request: Request, asked: RouterRequest, route: Route) -> list[str]:
+    """What of the request this route cannot do, as warnings; InputError where that is all of it, or
+    where the caller wants no less than everything."""
+    found = []
+    talk = asked.conversation
+    if asked.web_search is not None and not route.capabilities.web_search:
+        says = f"{asked.model} cannot search the web here"
+        if asked.strict:
+            loc = ("body", "enable_web_search")
+            raise InputError(says, loc=loc, type="feature_not_supported")
+        found.append(f"{says}: enable_web_search is ignored")
+    if talk is not None and isinstance(route.provider, Converses):
+        return found
+    if talk is not None and talk.api == "embeddings":
+        raise InputError(
+            f"{asked.model} makes no embeddings: choose a model that does, of a provider that "
+            "speaks OpenAI's API",
+            loc=("body", "model"),
+            type="feature_not_supported",
+        )
+    texts = (asked.prompt, asked.system_prompt or "")
+    if talk is not None and any(mark in text for mark in request.attachments for text in texts):
+        raise InputError("Text is wanted here, not a data URI", loc=_text_loc(talk))
+    if asked.unsaid:
+        found.append(f"{asked.model} has no use for {', '.join(asked.unsaid)}: ignored")
+    return found

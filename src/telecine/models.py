@@ -330,7 +330,8 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One question to one model. `request_id` is for idempotency keys and the upstream's logs."""
+    """One question to one model. `request_id` is for idempotency keys and the upstream's logs;
+    `text_loc` is where in the input its text stands."""
 
     request_id: str
     model: str
@@ -341,6 +342,7 @@ class Call:
     temperature: float | None = None
     max_tokens: int | None = None
     web_search: Mapping[str, Any] | None = None
+    text_loc: tuple[str | int, ...] = ("body", "prompt")
 
 
 # ---------------------------------------------------------------- what comes back: events

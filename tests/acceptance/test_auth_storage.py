@@ -1,13 +1,12 @@
 """C088-C101: keys, tokens, uploads, data URIs (spec 8-10)."""
 
-import datetime
 import hashlib
 import re
+from datetime import UTC, datetime
 
 import fal_client
 import httpx
 import pytest
-
 from tests.acceptance.conftest import ENDPOINT, calling
 from tests.acceptance.support.clips import DATA
 from tests.acceptance.support.server import KEY
@@ -201,8 +200,8 @@ def test_c099_old_pythons_read_when_a_cdn_token_expires(raw):
     assert {"token", "token_type", "base_url", "expires_at"} <= set(token)
     for name in ("created_at", "expires_at"):
         assert _PYTHON_38.fullmatch(token[name])
-    expires_at = datetime.datetime.fromisoformat(token["expires_at"])
-    assert expires_at > datetime.datetime.now(datetime.UTC)
+    expires_at = datetime.fromisoformat(token["expires_at"])
+    assert expires_at > datetime.now(UTC)
 
 
 # ---------------------------------------------------------------- data URIs

@@ -2,7 +2,6 @@
 
 import openai
 import pytest
-
 from tests.acceptance.conftest import ENDPOINT, calling
 from tests.acceptance.support.server import KEY
 
@@ -78,7 +77,8 @@ def check_document(document, origin):
     schemas = document["components"]["schemas"]
     assert schemas["QueueStatus"]["required"] == ["status", "request_id"]
     given, made = schemas["RouterVideoInput"], schemas["RouterVideoOutput"]
-    order = "video_urls prompt system_prompt model reasoning temperature max_tokens".split()
+    order = ["video_urls", "prompt", "system_prompt", "model", "reasoning", "temperature"]
+    order.append("max_tokens")
     assert (given["title"], given["x-fal-order-properties"]) == ("VideoInput", order)
     assert list(given["properties"]) == order
     assert given["required"] == ["prompt", "model"]

@@ -4,7 +4,6 @@ import uuid
 
 import fal_client
 import pytest
-
 from tests.acceptance.conftest import ENDPOINT, calling
 from tests.acceptance.support.jobs import submitted
 from tests.acceptance.support.waiting import eventually

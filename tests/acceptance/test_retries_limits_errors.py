@@ -4,7 +4,6 @@ import itertools
 
 import fal_client
 import pytest
-
 from tests.acceptance.conftest import ENDPOINT, calling
 from tests.acceptance.support.jobs import submitted
 
@@ -107,8 +106,18 @@ REFUSALS = {
     "run: unknown path": ("POST", "/openrouter/router/nope", {"json": QUICK}, 404),
     "run: unknown app": ("POST", "/some/app", {"json": QUICK}, 404),
     "run: unknown model": ("POST", f"/{ENDPOINT}", {"json": {**QUICK, "model": "echo/no"}}, 422),
-    "run: upstream 500": ("POST", f"/{ENDPOINT}", {"json": {**QUICK, "model": "echo/fail-500"}}, 500),
-    "run: upstream 403": ("POST", f"/{ENDPOINT}", {"json": {**QUICK, "model": "echo/fail-403"}}, 422),
+    "run: upstream 500": (
+        "POST",
+        f"/{ENDPOINT}",
+        {"json": {**QUICK, "model": "echo/fail-500"}},
+        500,
+    ),
+    "run: upstream 403": (
+        "POST",
+        f"/{ENDPOINT}",
+        {"json": {**QUICK, "model": "echo/fail-403"}},
+        422,
+    ),
     "run: a timeout that is none": (
         "POST",
         f"/{ENDPOINT}",
@@ -137,7 +146,12 @@ REFUSALS = {
     "cancel: unknown": ("PUT", f"{UNKNOWN}/cancel", {}, 404),
     "cancel: wrong verb": ("DELETE", f"{UNKNOWN}/cancel", {}, 405),
     "proxy: no target": ("POST", "/api/fal/proxy", {"json": QUICK}, 400),
-    "tokens: no key": ("POST", "/rest/tokens/", {"headers": {"Authorization": ""}, "json": {}}, 401),
+    "tokens: no key": (
+        "POST",
+        "/rest/tokens/",
+        {"headers": {"Authorization": ""}, "json": {}},
+        401,
+    ),
     "tokens: wrong body": ("POST", "/rest/tokens/", {"json": {"allowed_apps": "all"}}, 422),
     "upload: no key": (
         "POST",
@@ -145,7 +159,12 @@ REFUSALS = {
         {"headers": {"Authorization": ""}, "json": {}},
         401,
     ),
-    "upload: wrong type": ("POST", "/rest/storage/upload/initiate?storage_type=x", {"json": {}}, 400),
+    "upload: wrong type": (
+        "POST",
+        "/rest/storage/upload/initiate?storage_type=x",
+        {"json": {}},
+        400,
+    ),
     "upload: wrong lifecycle": (
         "POST",
         "/rest/storage/upload/initiate",
@@ -164,8 +183,14 @@ REFUSALS = {
     "realtime": (
         "GET",
         f"/{ENDPOINT}/realtime",
-        {"headers": {"Connection": "upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
-                     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}},
+        {
+            "headers": {
+                "Connection": "upgrade",
+                "Upgrade": "websocket",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+            }
+        },
         404,
     ),
 }

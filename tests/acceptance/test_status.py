@@ -1,9 +1,8 @@
 """C061-C070: how a queued request is doing (spec 6.3, 6.4)."""
 
-import datetime
+from datetime import datetime
 
 import pytest
-
 from tests.acceptance.conftest import ENDPOINT, calling
 from tests.acceptance.support.jobs import Job, submitted
 
@@ -84,7 +83,7 @@ def test_c064_js_maps_over_the_logs(node, asked):
         assert log["level"] in ("STDERR", "STDOUT", "ERROR", "INFO", "WARN", "DEBUG")
         assert log["source"] == "USER"
         assert log["labels"] == {"level": log["level"], "source": "USER"}
-        assert datetime.datetime.fromisoformat(log["timestamp"]).tzinfo
+        assert datetime.fromisoformat(log["timestamp"]).tzinfo
     # A polled status holds the whole log so far.
     for before, after in zip(answer["seen"], answer["seen"][1:], strict=False):
         assert after["logs"][: len(before["logs"])] == before["logs"]

@@ -3,7 +3,6 @@
 import hashlib
 
 import pytest
-
 from tests.acceptance.conftest import ENDPOINT
 from tests.acceptance.support.clips import DATA
 from tests.acceptance.support.jobs import submitted

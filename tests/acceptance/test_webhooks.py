@@ -7,7 +7,6 @@ import time
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from tests.acceptance.conftest import ENDPOINT, calling
 from tests.acceptance.support.jobs import Job, submitted
 from tests.acceptance.support.receiver import Receiver

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from uuid import UUID
@@ -19,6 +20,9 @@ from telecine.api.routes import application
 from telecine.db.sqlite import SQLite
 from telecine.errors import Cancelled, InputError, LimitReached, ProviderFailed, ProviderUnavailable
 from telecine.files import Files
+from telecine.jobs.bells import Bells
+from telecine.jobs.deliveries import Deliveries
+from telecine.jobs.signing import SigningKeys
 from telecine.keys import Keys
 from telecine.media.spool import Spool
 from telecine.models import Caller, Delta, Done, Outcome, Receipt, Request, Usage
@@ -46,6 +50,8 @@ def opened(tmp_path):
             keys = Keys(db=db, clock=lambda: 1_800_000_000.0, secret=bytes(32))
             parts = Parts(
                 db=db,
+                deliveries=Deliveries(db=db, bells=Bells(), clock=time.time),
+                signing_keys=SigningKeys(tmp_path / "webhook-keys.json", clock=time.time),
                 storage=storage,
                 files=Files(db=db, storage=storage, clock=lambda: 1_800_000_000.0),
                 keys=keys,

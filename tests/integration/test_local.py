@@ -145,7 +145,8 @@ def test_silence_has_no_words(answers):
 
 
 def test_shots_are_those_of_the_clip(answers):
-    assert answers[0]["jfk_slides.mp4"]["shots"] == {"count": 2, "cuts": [5.5]}
+    (cut,) = answers[0]["jfk_slides.mp4"]["shots"]["cuts"]
+    assert cut == pytest.approx(5.5, abs=0.1)
 
 
 def test_the_models_process_opens_no_socket(answers):
@@ -194,14 +195,17 @@ def test_a_stopped_job_leaves_the_process_ready_for_the_next():
 
 
 def test_a_killed_process_fails_its_job_and_the_next_gets_another():
+    async def killed(local, clip):
+        async with aclosing(local.generate(call("", clip))) as events:
+            async for event in events:
+                if isinstance(event, Delta):
+                    os.kill(local._engine.pid, signal.SIGKILL)
+
     async def ask():
         async with opened() as (local, pool):
             clip = await part(pool, "jfk_slides.mp4")
             with pytest.raises(ProviderFailed):
-                async with aclosing(local.generate(call("", clip))) as events:
-                    async for event in events:
-                        if isinstance(event, Delta):
-                            os.kill(local._engine.pid, signal.SIGKILL)
+                await killed(local, clip)
             return await told(local, call("transcribe", clip))
 
     assert "your country" in text(work(ask()))
@@ -254,5 +258,7 @@ for attempt in (
 
 def test_nothing_in_the_models_process_can_use_the_network():
     command = [sys.executable, "-P", "-c", OFFLINE]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.returncode == 0, done.stderr

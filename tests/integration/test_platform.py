@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import json
+import re
+import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,7 +21,11 @@ from tests.fakes.jobs import House, request
 from telecine.api.parts import Parts
 from telecine.api.platform import requests as platform_requests
 from telecine.api.routes import application
+from telecine.db.sqlite import read_statements
 from telecine.endpoints import ENDPOINTS
+from telecine.jobs.bells import Bells
+from telecine.jobs.deliveries import Deliveries
+from telecine.jobs.signing import SigningKeys
 from telecine.keys import Keys
 from telecine.media.spool import Spool
 from telecine.models import Attachment, Usage
@@ -36,13 +42,12 @@ TYPES = {
 
 
 @pytest.fixture
-def serve(run, tmp_path, monkeypatch):
+def serve(run, tmp_path):
     """Run a test's coroutine function against a server whose clock stands at AT."""
 
     @asynccontextmanager
     async def opened(**options):
         clock = SimpleNamespace(now=AT)
-        monkeypatch.setattr("time.time", lambda: clock.now)
         async with (
             House(tmp_path, clock=lambda: clock.now, **options) as house,
             Spool(tmp_path / "spool", max_bytes_per_key=10**7, max_file_bytes=10**7) as spool,
@@ -51,6 +56,8 @@ def serve(run, tmp_path, monkeypatch):
             keys = Keys(db=house.db, clock=lambda: clock.now, secret=bytes(32))
             parts = Parts(
                 db=house.db,
+                deliveries=Deliveries(db=house.db, bells=Bells(), clock=time.time),
+                signing_keys=SigningKeys(tmp_path / "webhook-keys.json", clock=time.time),
                 storage=house.storage,
                 files=house.files,
                 keys=keys,
@@ -58,6 +65,7 @@ def serve(run, tmp_path, monkeypatch):
                 registry=Registry({"echo": echo}, {}),
                 queue=house.queue,
                 worker=house.worker,
+                clock=lambda: clock.now,
             )
             app = application(parts)
             plain = await keys.create("plain")
@@ -86,26 +94,26 @@ def serve(run, tmp_path, monkeypatch):
     return serve
 
 
-async def ended(  # noqa: PLR0913
+async def ended(
     server,
     *,
     key=None,
     endpoint=EP,
     code=200,
     error_type=None,
-    at=AT,
+    at=AT - 1,
     waited=1.0,
     ran=2.0,
     input='{"prompt":"p"}',
     output='{"output":"o"}',
 ):
     """A request that ended at `at`, as a row."""
-    id = str(uuid4())
+    request_id = str(uuid4())
 
     async def operation(tx):
         await tx.execute(
             "insert_request",
-            id=id,
+            id=request_id,
             endpoint=endpoint,
             mode="queue",
             key_id=key or server.plain.key_id,
@@ -125,7 +133,7 @@ async def ended(  # noqa: PLR0913
         )
         await tx.fetch(
             "finish_request",
-            id=id,
+            id=request_id,
             attempt=1,
             now=at,
             state="succeeded" if code < 400 else "failed",
@@ -141,10 +149,10 @@ async def ended(  # noqa: PLR0913
         )
 
     await server.house.db.write(operation)
-    return id
+    return request_id
 
 
-async def billed(server, cost, *, key=None, endpoint=EP, at=AT, request_id=None):
+async def billed(server, cost, *, key=None, endpoint=EP, at=AT - 1, request_id=None):
     """A ledger entry; `cost` is decimal text, or None where nobody knows it."""
 
     async def operation(tx):
@@ -483,26 +491,32 @@ def test_percentiles_are_of_nearest_rank(serve):
         for number in range(1, 101):
             await ended(server, ran=number / 10, waited=number)
         await ended(server, endpoint=ENTERPRISE, ran=7.0, waited=0.0)
-        expand = ",".join(
-            [f"p{p}_duration" for p in (25, 50, 75, 90, 95, 99)]
-            + [f"p{p}_prepare_duration" for p in (50, 75, 90, 95, 99)]
-        )
+        names = [f"p{p}_duration" for p in (25, 50, 75, 90, 95, 99)]
+        names += [f"p{p}_prepare_duration" for p in (50, 75, 90, 95, 99)]
         return await server.call(
             "GET",
-            f"/v1/models/analytics?endpoint_id={EP},{ENTERPRISE}&end=2026-03-11"
-            f"&expand=time_series,{expand},total_billable_duration",
+            f"/v1/models/analytics?endpoint_id={EP},{ENTERPRISE}"
+            f"&expand=time_series,total_billable_duration,{','.join(names)}",
         )
 
-    ((bucket,), few) = (serve(test).json["time_series"], None), None
-    video, enterprise = bucket[0]["results"] if few else bucket["results"]
-    assert [video[f"p{p}_duration"] for p in (25, 50, 75, 90, 95, 99)] == pytest.approx(
-        [2.5, 5.0, 7.5, 9.0, 9.5, 9.9]
-    )
-    assert [video[f"p{p}_prepare_duration"] for p in (50, 75, 90, 95, 99)] == pytest.approx(
-        [50, 75, 90, 95, 99]
-    )
-    assert video["total_billable_duration"] == pytest.approx(505.0)
-    assert enterprise["p25_duration"] == enterprise["p99_duration"] == 7.0
+    (hour,) = serve(test).json["time_series"]
+    assert hour["bucket"] == "2026-03-10T11:00:00+00:00"
+    video, enterprise = hour["results"]
+    assert [video[f"p{p}_duration"] for p in (25, 50, 75, 90, 95, 99)] == [2.5, 5, 7.5, 9, 9.5, 9.9]
+    waited = [video[f"p{p}_prepare_duration"] for p in (50, 75, 90, 95, 99)]
+    assert waited == [50, 75, 90, 95, 99]
+    assert video["total_billable_duration"] == 505
+    assert enterprise["p25_duration"] == enterprise["p99_duration"] == 7
+
+
+def test_a_request_that_never_started_counts_and_took_no_time(serve):
+    async def test(server):
+        waiting = await server.house.submit("wait", key=server.plain.key_id)
+        await server.house.queue.cancel(waiting)
+        path = f"/v1/models/analytics?endpoint_id={EP}&expand=summary,request_count,p50_duration"
+        return (await server.call("GET", path)).json["summary"]
+
+    assert serve(test, slots=0) == [{"endpoint_id": EP, "request_count": 1}]
 
 
 @pytest.mark.parametrize(
@@ -595,16 +609,16 @@ def test_the_account_says_what_was_spent_and_has_no_balance(serve):
 
 def test_requests_are_told_as_fal_tells_them(serve):
     async def test(server):
-        id = await ended(server, at=AT - 10)
-        return id, await server.call(
+        request_id = await ended(server, at=AT - 10)
+        return request_id, await server.call(
             "GET", f"/v1/models/requests/by-endpoint?endpoint_id={EP}&expand=payloads"
         )
 
-    id, answer = serve(test)
+    request_id, answer = serve(test)
     assert answer.json == {
         "items": [
             {
-                "request_id": id,
+                "request_id": request_id,
                 "endpoint_id": EP,
                 "sent_at": "2026-03-10T11:59:47.000000Z",
                 "started_at": "2026-03-10T11:59:48.000000Z",
@@ -676,8 +690,8 @@ def test_a_key_sees_its_own_requests_and_an_administrator_all(serve):
 
 def test_a_named_request_is_shown_before_its_end(serve):
     async def test(server):
-        id = await server.house.submit("wait", key=server.plain.key_id)
-        path = f"/v1/models/requests/by-endpoint?endpoint_id={EP}&request_id={id}"
+        request_id = await server.house.submit("wait", key=server.plain.key_id)
+        path = f"/v1/models/requests/by-endpoint?endpoint_id={EP}&request_id={request_id}"
         (item,) = (await server.call("GET", path)).json["items"]
         assert (item["ended_at"], item["status_code"], item["duration"]) == (None, None, None)
         assert (await server.call("GET", f"{path}&status=success")).json["items"] == []
@@ -763,19 +777,21 @@ def on_disk(folder: Path):
 
 def test_deleted_payloads_are_nowhere_on_the_disk_and_what_happened_stays(serve):
     async def test(server):
-        id = await secret_request(server)
+        request_id = await secret_request(server)
         assert on_disk(server.folder)
-        answer = await server.admin("DELETE", f"/v1/models/requests/{id}/payloads")
+        answer = await server.admin("DELETE", f"/v1/models/requests/{request_id}/payloads")
         assert (answer.status, answer.json) == (200, {"cdn_delete_results": []})
         assert on_disk(server.folder) == []
-        path = f"/v1/models/requests/by-endpoint?endpoint_id={EP}&request_id={id}&expand=payloads"
+        path = f"/v1/models/requests/by-endpoint?endpoint_id={EP}&request_id={request_id}&expand=payloads"
         (item,) = (await server.call("GET", path)).json["items"]
         assert item["status_code"] == 200
         assert "json_input" not in item
         assert "json_output" not in item
-        result = await server.call("GET", f"/queue/openrouter/router/requests/{id}")
+        result = await server.call("GET", f"/queue/openrouter/router/requests/{request_id}")
         assert result.status == 404
-        (entry,) = await server.house.rows("SELECT cost FROM ledger WHERE request_id = :id", id=id)
+        (entry,) = await server.house.rows(
+            "SELECT cost FROM ledger WHERE request_id = :id", id=request_id
+        )
         assert entry["cost"] == "1"
 
     serve(test)
@@ -783,11 +799,11 @@ def test_deleted_payloads_are_nowhere_on_the_disk_and_what_happened_stays(serve)
 
 def test_deleting_payloads_again_is_the_same(serve):
     async def test(server):
-        id = await secret_request(server)
+        request_id = await secret_request(server)
         for _ in range(2):
             answer = await server.admin(
                 "DELETE",
-                f"/v1/models/requests/{id}/payloads",
+                f"/v1/models/requests/{request_id}/payloads",
                 headers={"idempotency-key": "again"},
             )
             assert (answer.status, answer.json) == (200, {"cdn_delete_results": []})
@@ -801,8 +817,8 @@ def test_bytes_that_an_uploaded_file_has_too_stay(serve):
         answer = await server.call(
             "POST", "/files/upload", body=content, headers={"content-type": "video/mp4"}
         )
-        id = await secret_request(server)
-        await server.admin("DELETE", f"/v1/models/requests/{id}/payloads")
+        request_id = await secret_request(server)
+        await server.admin("DELETE", f"/v1/models/requests/{request_id}/payloads")
         file = await server.call(
             "GET", answer.json["access_url"].removeprefix("http://localhost:8484")
         )
@@ -813,16 +829,18 @@ def test_bytes_that_an_uploaded_file_has_too_stay(serve):
 
 def test_payloads_of_a_request_under_way_stay(serve):
     async def test(server):
-        id = await server.house.submit("wait", key=server.plain.key_id)
-        answer = await server.admin("DELETE", f"/v1/models/requests/{id}/payloads")
+        request_id = await server.house.submit("wait", key=server.plain.key_id)
+        answer = await server.admin("DELETE", f"/v1/models/requests/{request_id}/payloads")
         assert (answer.status, answer.json["error"]["type"]) == (400, "validation_error")
 
     serve(test)
 
 
-@pytest.mark.parametrize(("id", "status"), [(str(uuid4()), 404), ("elephant", 400)])
-def test_payloads_of_no_request_cannot_be_deleted(serve, id, status):
-    answer = serve(lambda server: server.admin("DELETE", f"/v1/models/requests/{id}/payloads"))
+@pytest.mark.parametrize(("request_id", "status"), [(str(uuid4()), 404), ("elephant", 400)])
+def test_payloads_of_no_request_cannot_be_deleted(serve, request_id, status):
+    answer = serve(
+        lambda server: server.admin("DELETE", f"/v1/models/requests/{request_id}/payloads")
+    )
     assert answer.status == status
 
 
@@ -931,22 +949,23 @@ def test_a_temporary_token_is_not_for_the_platform(serve):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "host", "status", "kind"),
+    ("call", "status", "kind"),
     [
-        ("GET", "/v1", None, 404, "not_found"),
-        ("GET", "/v1/elephants", None, 404, "not_found"),
-        ("GET", "/elephants", "api.fal.ai", 404, "not_found"),
-        ("GET", "/v1/%2e%2e/x", None, 404, "not_found"),
-        ("GET", "/%2e%2e/x", "api.fal.ai", 404, "not_found"),
-        ("DELETE", "/v1/meta", None, 405, "validation_error"),
-        ("PUT", "/v1/models", None, 405, "validation_error"),
-        ("GET", "/v1/models/requests/search", None, 501, "not_implemented"),
-        ("POST", "/v1/compute/instances", None, 501, "not_implemented"),
-        ("GET", "/v1/serverless/apps/a/b/queue", None, 501, "not_implemented"),
-        ("GET", "/v1/account/focus", None, 501, "not_implemented"),
+        (("GET", "/v1", None), 404, "not_found"),
+        (("GET", "/v1/elephants", None), 404, "not_found"),
+        (("GET", "/elephants", "api.fal.ai"), 404, "not_found"),
+        (("GET", "/v1/%2e%2e/x", None), 404, "not_found"),
+        (("GET", "/%2e%2e/x", "api.fal.ai"), 404, "not_found"),
+        (("DELETE", "/v1/meta", None), 405, "validation_error"),
+        (("PUT", "/v1/models", None), 405, "validation_error"),
+        (("GET", "/v1/models/requests/search", None), 501, "not_implemented"),
+        (("POST", "/v1/compute/instances", None), 501, "not_implemented"),
+        (("GET", "/v1/serverless/apps/a/b/queue", None), 501, "not_implemented"),
+        (("GET", "/v1/account/focus", None), 501, "not_implemented"),
     ],
 )
-def test_failures_have_the_platforms_own_shape(serve, method, path, host, status, kind):
+def test_failures_have_the_platforms_own_shape(serve, call, status, kind):
+    method, path, host = call
     answer = serve(lambda server: server.call(method, path, host=host))
     assert (answer.status, answer.json["error"]["type"]) == (status, kind)
     assert set(answer.json) == {"error"}
@@ -955,7 +974,7 @@ def test_failures_have_the_platforms_own_shape(serve, method, path, host, status
 
 def test_a_bug_is_told_as_a_server_error_and_nothing_more(serve):
     async def test(server):
-        async def broken(operation):
+        async def broken(_operation):
             raise ZeroDivisionError("secret")
 
         server.house.db.read = broken
@@ -1056,3 +1075,35 @@ def test_nothing_that_is_asked_of_the_platform_is_a_500(serve):
         await asyncio.to_thread(never_a_500)
 
     serve(test)
+
+
+# ---------------------------------------------------------------- many requests
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *("analytics_next", "analytics_counts", "analytics_durations"),
+        "analytics_prepare_durations",
+    ],
+)
+def test_reports_are_made_from_an_index_and_never_from_the_rows(serve, statement):
+    async def test(server):
+        sql = f"EXPLAIN QUERY PLAN {read_statements()[statement]}"
+        values = {"start": 0, "end": 1, "key_id": "k", "is_admin": 0, "endpoints": " x "}
+        return [row["detail"] for row in await server.house.rows(sql, **values)]
+
+    plan = serve(test)
+    assert any("USING COVERING INDEX requests_ended (finished_at>? AND" in step for step in plan)
+    assert not any("SCAN requests" in step for step in plan)
+
+
+@pytest.mark.parametrize("statement", ["requests_by_end", "requests_by_duration", "billing_events"])
+def test_pages_are_found_by_time(serve, statement):
+    async def test(server):
+        sql = read_statements()[statement]
+        names = set(re.findall(r":(\w+)", sql))
+        plan = await server.house.rows(f"EXPLAIN QUERY PLAN {sql}", **dict.fromkeys(names, 1))
+        return [row["detail"] for row in plan]
+
+    assert not any(step.startswith("SCAN") for step in serve(test))

@@ -16,7 +16,7 @@ from telecine.errors import InputError, LimitReached, NotFound, UnsupportedMedia
 from telecine.media.pool import Pool, Probe
 from telecine.media.sources import Sources
 from telecine.media.spool import Spool
-from telecine.models import Attachment, Caller, Capabilities, Log, Request, Video, MediaName
+from telecine.models import Attachment, Caller, Capabilities, Log, MediaName, Request, Video
 from telecine.net import Client
 
 CLIP = b"a video of some kind " * 100

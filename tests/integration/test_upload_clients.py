@@ -20,6 +20,9 @@ from telecine.api.parts import Parts
 from telecine.api.routes import application
 from telecine.db.sqlite import SQLite
 from telecine.files import Files
+from telecine.jobs.bells import Bells
+from telecine.jobs.deliveries import Deliveries
+from telecine.jobs.signing import SigningKeys
 from telecine.keys import Keys
 from telecine.media.spool import Spool
 from telecine.storage.local import LocalStorage
@@ -40,6 +43,8 @@ async def _serve(folder, listener, ready, servers):
         await keys.ensure(KEY)
         parts = Parts(
             db=db,
+            deliveries=Deliveries(db=db, bells=Bells(), clock=clock),
+            signing_keys=SigningKeys(folder / "webhook-keys.json", clock=clock),
             storage=storage,
             files=Files(db=db, storage=storage, clock=clock),
             keys=keys,

@@ -16,6 +16,9 @@ from telecine.api.parts import Parts
 from telecine.api.routes import application
 from telecine.db.sqlite import SQLite
 from telecine.files import Files
+from telecine.jobs.bells import Bells
+from telecine.jobs.deliveries import Deliveries
+from telecine.jobs.signing import SigningKeys
 from telecine.keys import Keys
 from telecine.media.spool import Spool
 from telecine.storage.local import LocalStorage
@@ -57,6 +60,8 @@ def opened(tmp_path, clock):
             app = application(
                 Parts(
                     db=db,
+                    deliveries=Deliveries(db=db, bells=Bells(), clock=clock),
+                    signing_keys=SigningKeys(tmp_path / "webhook-keys.json", clock=clock),
                     storage=storage,
                     files=files,
                     keys=keys,

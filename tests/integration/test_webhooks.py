@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -344,6 +345,27 @@ def test_what_the_receiver_answers_is_not_kept_where_payloads_are_not(run, sende
     run(work())
 
 
+def test_what_is_answered_about_a_payload_deleted_meanwhile_is_not_kept(run, sender):
+    async def work():
+        async with sender() as s:
+
+            async def delete(_reader, writer, _got):
+                await s.house.db.write(
+                    lambda tx: tx.fetch("expire_payloads", now=time.time() + 10_000, limit=10)
+                )
+                writer.write(NOTHING.replace(b"Content-Length: 0\r\n\r\n", b"\r\nsecret"))
+
+            async with Receiver(delete) as receiver:
+                await s.start()
+                request_id = await s.submit(receiver.url)
+                await s.delivery(request_id, "dead")
+                answered, second = await s.attempts(request_id, 2)
+                assert (answered["status"], answered["detail"]) == (500, "")
+                assert "has expired" in second["detail"]
+
+    run(work())
+
+
 # ---------------------------------------------------------------- no answer
 
 
@@ -373,6 +395,17 @@ def test_a_receiver_that_takes_no_body_is_left_after_its_time(run, sender, monke
             (attempt, *_) = await s.attempts(request_id, 1)
             assert attempt["detail"] == "No answer within 0.2 s"
             assert int(receiver.got[0].headers["Content-Length"]) > 800_000
+
+    run(work())
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it")
+def test_what_a_stranger_never_takes_does_not_keep_the_connection_for_good(run):
+    async def work():
+        info = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 80))
+        async with client() as net:
+            with net._guard.socket(info) as made:
+                assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
 
     run(work())
 
@@ -834,7 +867,7 @@ def test_deliveries_go_some_time_after_their_end_with_their_attempts(run, sender
 
     async def work():
         async with sender(house={"clock": clock}) as s, Receiver(OK, NOTHING) as receiver:
-            await s.start(keep_seconds=100, schedule=SCHEDULE)
+            await s.start(keep_seconds=100, schedule=never())
             ended = await s.submit(receiver.url)
             await s.delivery(ended, "delivered")
             waiting = await s.submit(receiver.url)

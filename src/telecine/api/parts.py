@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from telecine.api.auth import KeyRing
 from telecine.db.base import Database
 from telecine.files import Files
+from telecine.jobs.deliveries import Deliveries
 from telecine.jobs.queue import Queue
+from telecine.jobs.signing import SigningKeys
 from telecine.jobs.worker import Worker
 from telecine.media.spool import Spool
 from telecine.providers.registry import Registry
@@ -31,7 +35,10 @@ class Parts:
     registry: Registry
     queue: Queue
     worker: Worker
+    deliveries: Deliveries
+    signing_keys: SigningKeys
     public_url: str | None = None
     is_open: bool = False
     max_json_bytes: int = 8 * 1024 * 1024
     max_body_bytes: int = 4 * 1024**3
+    clock: Callable[[], float] = time.time

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route, Router, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from telecine import endpoints
-from telecine.api import documents, platform, queue, tokens, uploads
+from telecine.api import documents, platform, queue, tokens, uploads, webhooks
 from telecine.api.addressing import RESERVED, Addressing
 from telecine.api.auth import Guard, OpenKeys, OwnMachineOnly
 from telecine.api.edge import Edge
@@ -51,6 +51,7 @@ def _routes(parts: Parts) -> list[BaseRoute]:
         Route("/telecine/v1/requests", keyed(own.requests), methods=["GET"]),
         Route("/telecine/v1/requests/{id}", keyed(own.request), methods=["GET"]),
         Route("/telecine/v1/models", keyed(own.models), methods=["GET"]),
+        *webhooks.routes(guard, parts.deliveries, parts.signing_keys),
         # For everybody.
         Route("/", health.hello),
         Route("/health", health.health),

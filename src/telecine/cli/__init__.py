@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from telecine import __version__
-from telecine.cli import doctor, exec, keys, models, requests, run, serve, usage  # noqa: A004
+from telecine.cli import doctor, exec, keys, models, requests, run, serve, usage, webhooks  # noqa: A004
 from telecine.cli.common import Failed
 from telecine.errors import InputError, Problem, TelecineError
 from telecine.settings import SettingsError
@@ -31,6 +31,7 @@ app.add_typer(keys.app, name="keys")
 app.command("models")(models.models)
 app.command("requests")(requests.requests)
 app.command("usage")(usage.usage)
+app.add_typer(webhooks.app, name="webhooks")
 app.command("doctor")(doctor.doctor)
 
 

@@ -204,6 +204,7 @@ async def _here(settings: Settings) -> AsyncIterator[tuple[ASGIApp, str | None]]
             try:
                 yield opened.asgi, await opened.keys.command_line()
             finally:
+                opened.stop()
                 loop, seconds = asyncio.get_running_loop(), settings.server.stop_seconds
                 notice = loop.call_later(_PATIENCE_SECONDS, _say_waiting, seconds)
                 closing.callback(notice.cancel)

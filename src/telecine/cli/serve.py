@@ -9,7 +9,8 @@ import shlex
 import shutil
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,7 @@ from telecine.cli.common import ConfigFile, DataDir, Failed
 from telecine.settings import ProviderSettings, Settings
 
 if TYPE_CHECKING:
+    from telecine.cli.tls import Tls
     from telecine.keys import Keys
 
 _BACKLOG = 2048  # calls that wait to be accepted
@@ -41,6 +43,17 @@ def serve(
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Ask for no key; only while listening on loopback.")
     ] = False,
+    tls_port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Listen for https too, with a certificate of its own; for clients that call "
+            "nothing else.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run the server: run, stream and queue, files, and a worker for the queue."""
     settings = common.load(
@@ -58,7 +71,8 @@ def serve(
             code=2,
         )
     sockets = bind(settings.server.host, settings.server.port)
-    common.run(_serve(settings, sockets))
+    tls_sockets = [] if tls_port is None else bind(settings.server.host, tls_port)
+    common.run(_serve(settings, sockets, tls_sockets))
 
 
 def _is_loopback(host: str) -> bool:
@@ -116,9 +130,12 @@ def _why_not(error: OSError, host: str, port: int) -> str:
             return f"can not listen on {where} ({error.strerror})"
 
 
-async def _serve(settings: Settings, sockets: list[socket.socket]) -> None:
+async def _serve(
+    settings: Settings, sockets: list[socket.socket], tls_sockets: list[socket.socket]
+) -> None:
     from telecine import app, telemetry
     from telecine.cli.server import Server
+    from telecine.cli.tls import prepared
 
     telemetry.set_up_logging(secrets=_secrets(settings))
     # The database's writer thread and the event loop share the interpreter's lock: shorter turns
@@ -126,14 +143,26 @@ async def _serve(settings: Settings, sockets: list[socket.socket]) -> None:
     sys.setswitchinterval(0.0005)
     if warning := common.prepare(settings.data.dir):
         logging.getLogger("telecine.serve").warning(warning)
+    tls = prepared(settings, tls_sockets) if tls_sockets else None
     async with app.opened(settings) as opened:
         key = await _first_key(settings, opened.keys)
         # The sockets listen already: who calls from here on is answered.
-        typer.echo(banner(settings, address(settings, sockets), key))
+        typer.echo(banner(settings, address(settings, sockets), key, tls))
         server = Server(
-            opened.asgi, stop_seconds=settings.server.stop_seconds, on_stop=opened.stop
+            opened.asgi, stop_seconds=settings.server.stop_seconds, on_stop=opened.stop, tls=tls
         )
-        await server.serve(sockets)
+        with _announced(settings, sockets):
+            await server.serve(sockets)
+
+
+@contextmanager
+def _announced(settings: Settings, sockets: Sequence[socket.socket]) -> Iterator[None]:
+    """Tell the other commands on this machine, by the data folder, where it listens."""
+    settings.address_file.write_text(url_of(*sockets[0].getsockname()[:2]))
+    try:
+        yield
+    finally:
+        settings.address_file.unlink(missing_ok=True)
 
 
 def _secrets(settings: Settings) -> list[str]:
@@ -143,7 +172,11 @@ def _secrets(settings: Settings) -> list[str]:
 
 async def _first_key(settings: Settings, keys: Keys) -> str | None:
     """Make a key if there is none; only where its owner sees it: on a terminal."""
-    if not settings.auth.required or not sys.stdout.isatty() or await keys.list():
+    if not settings.auth.required or not sys.stdout.isatty():
+        return None
+    from telecine.keys import COMMAND_LINE
+
+    if any(each.alias != COMMAND_LINE for each in await keys.list()):
         return None
     return (await keys.create("first")).key
 
@@ -165,7 +198,7 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def banner(settings: Settings, url: str, key: str | None) -> str:
+def banner(settings: Settings, url: str, key: str | None, tls: Tls | None = None) -> str:
     """Where it listens, which providers work, how to call it."""
     lines = [
         f"Telecine {__version__} listens on {url}",
@@ -173,8 +206,21 @@ def banner(settings: Settings, url: str, key: str | None) -> str:
         *_in_column("Models", [_provider(*each) for each in _providers(settings).items()]),
         *_in_column("Key", _key_lines(settings, key)),
         *_in_column("Call it", _calls(settings, url)),
+        *_in_column("TLS", _tls_lines(tls)),
     ]
     return "\n".join(lines)
+
+
+def _tls_lines(tls: Tls | None) -> list[str]:
+    """For fal's Python client, which reads its hosts from the environment and calls https alone."""
+    if tls is None:
+        return []
+    _, port = tls.sockets[0].getsockname()[:2]
+    host = f"localhost:{port}"
+    return [
+        f"export SSL_CERT_FILE={shlex.quote(str(tls.authority))}",
+        f"export FAL_RUN_HOST={host} FAL_QUEUE_RUN_HOST={host}/queue",
+    ]
 
 
 def _in_column(title: str, lines: Sequence[str]) -> list[str]:

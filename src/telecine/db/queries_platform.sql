@@ -64,31 +64,44 @@ WHERE finished_at >= :start AND finished_at < :end
 GROUP BY endpoint ORDER BY endpoint;
 
 -- name: analytics_durations
--- How long the started ones among them waited and ran: the nearest rank of each percentile.
+-- How long the started ones among them ran: the nearest rank of each percentile.
 WITH line AS (
-    SELECT endpoint, started_at - created_at AS waited, finished_at - started_at AS ran
-    FROM requests
+    SELECT endpoint, finished_at - started_at AS ran FROM requests
     WHERE finished_at >= :start AND finished_at < :end AND started_at IS NOT NULL
       AND (key_id = :key_id OR :is_admin = 1)
       AND replace(:endpoints, ' ' || endpoint || ' ', '') <> :endpoints
 ), placed AS (
-    SELECT endpoint, waited, ran, count(*) OVER (PARTITION BY endpoint) AS n,
-           row_number() OVER (PARTITION BY endpoint ORDER BY waited) AS waited_place,
-           row_number() OVER (PARTITION BY endpoint ORDER BY ran) AS ran_place
+    SELECT endpoint, ran, count(*) OVER (PARTITION BY endpoint) AS n,
+           row_number() OVER (PARTITION BY endpoint ORDER BY ran) AS place
     FROM line
 )
 SELECT endpoint,
-       max(CASE WHEN waited_place = (50 * n + 99) / 100 THEN waited END) AS p50_prepare_duration,
-       max(CASE WHEN waited_place = (75 * n + 99) / 100 THEN waited END) AS p75_prepare_duration,
-       max(CASE WHEN waited_place = (90 * n + 99) / 100 THEN waited END) AS p90_prepare_duration,
-       max(CASE WHEN waited_place = (95 * n + 99) / 100 THEN waited END) AS p95_prepare_duration,
-       max(CASE WHEN waited_place = (99 * n + 99) / 100 THEN waited END) AS p99_prepare_duration,
-       max(CASE WHEN ran_place = (25 * n + 99) / 100 THEN ran END) AS p25_duration,
-       max(CASE WHEN ran_place = (50 * n + 99) / 100 THEN ran END) AS p50_duration,
-       max(CASE WHEN ran_place = (75 * n + 99) / 100 THEN ran END) AS p75_duration,
-       max(CASE WHEN ran_place = (90 * n + 99) / 100 THEN ran END) AS p90_duration,
-       max(CASE WHEN ran_place = (95 * n + 99) / 100 THEN ran END) AS p95_duration,
-       max(CASE WHEN ran_place = (99 * n + 99) / 100 THEN ran END) AS p99_duration
+       max(CASE WHEN place = (25 * n + 99) / 100 THEN ran END) AS p25_duration,
+       max(CASE WHEN place = (50 * n + 99) / 100 THEN ran END) AS p50_duration,
+       max(CASE WHEN place = (75 * n + 99) / 100 THEN ran END) AS p75_duration,
+       max(CASE WHEN place = (90 * n + 99) / 100 THEN ran END) AS p90_duration,
+       max(CASE WHEN place = (95 * n + 99) / 100 THEN ran END) AS p95_duration,
+       max(CASE WHEN place = (99 * n + 99) / 100 THEN ran END) AS p99_duration
+FROM placed GROUP BY endpoint ORDER BY endpoint;
+
+-- name: analytics_prepare_durations
+-- How long they waited before that, likewise.
+WITH line AS (
+    SELECT endpoint, started_at - created_at AS waited FROM requests
+    WHERE finished_at >= :start AND finished_at < :end AND started_at IS NOT NULL
+      AND (key_id = :key_id OR :is_admin = 1)
+      AND replace(:endpoints, ' ' || endpoint || ' ', '') <> :endpoints
+), placed AS (
+    SELECT endpoint, waited, count(*) OVER (PARTITION BY endpoint) AS n,
+           row_number() OVER (PARTITION BY endpoint ORDER BY waited) AS place
+    FROM line
+)
+SELECT endpoint,
+       max(CASE WHEN place = (50 * n + 99) / 100 THEN waited END) AS p50_prepare_duration,
+       max(CASE WHEN place = (75 * n + 99) / 100 THEN waited END) AS p75_prepare_duration,
+       max(CASE WHEN place = (90 * n + 99) / 100 THEN waited END) AS p90_prepare_duration,
+       max(CASE WHEN place = (95 * n + 99) / 100 THEN waited END) AS p95_prepare_duration,
+       max(CASE WHEN place = (99 * n + 99) / 100 THEN waited END) AS p99_prepare_duration
 FROM placed GROUP BY endpoint ORDER BY endpoint;
 
 -- name: requests_by_end
@@ -147,6 +160,6 @@ WHERE id = :id AND state IN ('succeeded', 'failed', 'cancelled');
 UPDATE attempts SET detail = NULL WHERE request_id = :request_id;
 
 -- name: delete_delivery_details
--- Forgets what receivers of its webhook answered.
+-- Forgets what receivers of its webhook answered: it may repeat the payload.
 UPDATE delivery_attempts SET detail = ''
 WHERE delivery_id IN (SELECT id FROM deliveries WHERE request_id = :request_id);

@@ -61,8 +61,13 @@ FROM deliveries AS d JOIN requests AS r ON r.id = d.request_id
 WHERE d.id = :id;
 
 -- name: end_delivery_attempt
--- How it went. No row: that is known already.
-UPDATE delivery_attempts SET seconds = :seconds, status = :status, detail = :detail
+-- How it went. No row: that is known already. What was answered about a payload that was deleted
+-- meanwhile is not kept: it may repeat it.
+UPDATE delivery_attempts SET seconds = :seconds, status = :status,
+    detail = CASE WHEN :is_answer = 1 AND EXISTS (
+        SELECT 1 FROM deliveries JOIN requests ON requests.id = deliveries.request_id
+        WHERE deliveries.id = :id AND requests.result_status IS NULL
+    ) THEN '' ELSE :detail END
 WHERE delivery_id = :id AND attempt = :attempt AND seconds IS NULL;
 
 -- name: move_delivery

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 
 import aiohttp
 from multidict import CIMultiDict
@@ -31,22 +32,35 @@ class Unreachable(Exception):
     """The other server gave no answer; nothing has been sent back yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to ask of the other server. `proxy`: through whom; None: directly."""
+
+    method: str
+    url: URL
+    headers: Headers
+    proxy: URL | None = None
+
+    @property
+    def has_body(self) -> bool:
+        return bool(value(self.headers, b"transfer-encoding")) or (
+            value(self.headers, b"content-length") not in (b"", b"0")
+        )
+
+    @property
+    def waits_to_continue(self) -> bool:
+        return value(self.headers, b"expect").lower() == b"100-continue"
+
+
 async def forward(
-    session: aiohttp.ClientSession,
-    method: str,
-    url: URL,
-    headers: Headers,
-    receive: Receive,
-    send: Send,
-    *,
-    proxy: URL | None = None,
+    session: aiohttp.ClientSession, asked: Asked, receive: Receive, send: Send
 ) -> None:
     """Returns when the answer is complete, or when the caller has hung up.
 
     Raises Unreachable, and aiohttp.ClientError when the other side broke off in the middle.
     """
-    body = _Body(receive, is_asked_for=_value(headers, b"expect").lower() == b"100-continue")
-    exchange = asyncio.ensure_future(_exchange(session, method, url, headers, body, send, proxy))
+    body = _Body(receive, is_asked_for=asked.waits_to_continue)
+    exchange = asyncio.ensure_future(_exchange(session, asked, body, send))
     presence = asyncio.ensure_future(body.watch())
     try:
         await asyncio.wait({exchange, presence}, return_when=asyncio.FIRST_COMPLETED)
@@ -69,7 +83,6 @@ class _Body:
         self._receive = receive
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(1)
         self._wanted = asyncio.Event()
-        self.is_asked_for = is_asked_for
         if not is_asked_for:
             self._wanted.set()
 
@@ -96,33 +109,21 @@ class _Body:
             yield piece
 
 
-async def _exchange(
-    session: aiohttp.ClientSession,
-    method: str,
-    url: URL,
-    headers: Headers,
-    body: _Body,
-    send: Send,
-    proxy: URL | None,
-) -> None:
-    has_body = bool(_value(headers, b"transfer-encoding")) or (
-        _value(headers, b"content-length") not in (b"", b"0")
-    )
-    request = session.request(
-        method,
-        url,
-        headers=_text(end_to_end(headers)),
-        data=aiter(body) if has_body else None,
-        expect100=body.is_asked_for,
-        skip_auto_headers=_AUTOMATIC,
-        allow_redirects=False,
-        auto_decompress=False,
-        proxy=proxy,
-    )
+async def _exchange(session: aiohttp.ClientSession, asked: Asked, body: _Body, send: Send) -> None:
     try:
-        response = await request
+        response = await session.request(
+            asked.method,
+            asked.url,
+            headers=_text(end_to_end(asked.headers)),
+            data=aiter(body) if asked.has_body else None,
+            expect100=asked.waits_to_continue,
+            skip_auto_headers=_AUTOMATIC,
+            allow_redirects=False,
+            auto_decompress=False,
+            proxy=asked.proxy,
+        )
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise Unreachable(f"{url.origin()} does not answer ({error})") from error
+        raise Unreachable(f"{asked.url.origin()} does not answer ({error})") from error
     async with response:
         await send(
             {
@@ -146,7 +147,8 @@ def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [(name, value) for name, value in headers if name not in dropped]
 
 
-def _value(headers: Headers, wanted: bytes) -> bytes:
+def value(headers: Headers, wanted: bytes) -> bytes:
+    """The first header of this name, or nothing."""
     return next((value for name, value in headers if name == wanted), b"")
 
 

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from yarl import URL
 
 from telecine.api.addressing import FAL_HOSTS
-from telecine.intercept.forward import Headers, Unreachable, forward
+from telecine.intercept.forward import Asked, Headers, Unreachable, forward, value
 from telecine.intercept.wayout import NoWay, WayOut
 
 DOMAINS = ("fal.run", "fal.ai", "fal.media", "falrun.com")
@@ -70,7 +70,8 @@ class Server:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         url = URL(f"{self._origin}{_path(scope)}", encoded=True)
-        await forward(self._session, scope["method"], url, scope["headers"], receive, send)
+        asked = Asked(scope["method"], url, scope["headers"])
+        await forward(self._session, asked, receive, send)
 
 
 class Outside:
@@ -84,8 +85,8 @@ class Outside:
         """`base`: scheme, host and port of the URL; the rest is in `scope`."""
         url = URL(f"{base}{_path(scope)}", encoded=True)
         proxy = self._way_out.proxy(url.scheme, url.host or "")
-        headers, method = scope["headers"], scope["method"]
-        await forward(self._session, method, url, headers, receive, send, proxy=proxy)
+        asked = Asked(scope["method"], url, scope["headers"], proxy)
+        await forward(self._session, asked, receive, send)
 
 
 class Gateway:
@@ -145,7 +146,7 @@ class Gateway:
         host, headers = _host(scope), scope["headers"]
         if host not in FAL_HOSTS:
             await _refuse(send, 404, f"Telecine does not stand for {host}; nothing was sent there")
-        elif _value(headers, b"upgrade"):
+        elif value(headers, b"upgrade"):
             await _refuse(send, 404, "This endpoint has no realtime route")
         elif _is_download(scope, host):
             await self._download(scope, receive, send)
@@ -171,13 +172,13 @@ class Gateway:
         return {**scope, "headers": headers}
 
     def _authorization(self, scope: Scope, host: str) -> bytes | None:
-        given = _value(scope["headers"], b"authorization")
+        given = value(scope["headers"], b"authorization")
         scheme, _, credentials = given.partition(b" ")
         if scheme.lower() == b"bearer" and _is_own_token(credentials.strip()):
             return given
         # An upload URL has its own secret. A page in a browser that shows no key has none.
         brings_own = host.endswith("fal.media") or _has_own_token(scope["query_string"])
-        if not given and (brings_own or _value(scope["headers"], b"origin")):
+        if not given and (brings_own or value(scope["headers"], b"origin")):
             return None
         return f"Key {self._key}".encode() if self._key else None
 
@@ -188,7 +189,7 @@ class Gateway:
 def _host(scope: Scope) -> str:
     """The name that is asked for, without port; of a full URL if there is one (RFC 9112 3.2.2)."""
     target = _TARGET.match(scope.get("telecine.target", b""))
-    host = target[2] if target else _value(scope["headers"], b"host")
+    host = target[2] if target else value(scope["headers"], b"host")
     match = _HOST.fullmatch(host.decode("latin-1").lower())
     return match[1].rstrip(".") if match else host.decode("latin-1").lower()
 
@@ -197,17 +198,13 @@ def _base(scope: Scope) -> str:
     target = _TARGET.match(scope.get("telecine.target", b""))
     if target:
         return target[0].decode("latin-1")
-    return f"http://{_value(scope['headers'], b'host').decode('latin-1')}"
+    return f"http://{value(scope['headers'], b'host').decode('latin-1')}"
 
 
 def _path(scope: Scope) -> str:
     query: bytes = scope["query_string"]
     path: bytes = scope["raw_path"] or b"/"
     return (path + b"?" + query if query else path).decode("latin-1")
-
-
-def _value(headers: Headers, wanted: bytes) -> bytes:
-    return next((value for name, value in headers if name == wanted), b"")
 
 
 def _is_download(scope: Scope, host: str) -> bool:

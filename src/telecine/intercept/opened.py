@@ -37,9 +37,7 @@ async def opened(
     names = [name for domain in DOMAINS for name in (domain, f"*.{domain}")]
     context = authority.issue([*names, "rest.alpha.fal.ai"]).context()
     way_out = None if is_only_fal else WayOut()
-    client = Client(
-        allow=(), proxy=None, connect_seconds=30, user_agent=f"telecine/{__version__}"
-    )
+    client = Client(allow=(), proxy=None, connect_seconds=30, user_agent=f"telecine/{__version__}")
     with tempfile.TemporaryDirectory(prefix="telecine-") as path:
         folder = Path(path)
         async with client:

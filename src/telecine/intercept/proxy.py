@@ -19,6 +19,7 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -33,6 +34,7 @@ _MAX_HEAD = 64 * 1024
 _HEAD_SECONDS = 60.0
 _PIECE = 256 * 1024
 _KEEP_ALIVE_SECONDS = 300
+_ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]@/\s]+)):(?P<port>\d{1,5})")
 
 
@@ -54,7 +56,7 @@ async def ends(gateway: Gateway, context: ssl.SSLContext, folder: Path) -> Async
         for listener in listeners:
             listener.close()
         for connection in list(state.connections):
-            connection.transport.abort()  # type: ignore[union-attr]
+            connection.transport.abort()
         for task in (tasks := list(state.tasks)):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -113,7 +115,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self.url = ""
 
-    async def __aenter__(self) -> Proxy:
+    async def __aenter__(self) -> Self:
         self._listener = await asyncio.start_server(self._met, "127.0.0.1", 0, limit=_MAX_HEAD)
         port = self._listener.sockets[0].getsockname()[1]
         self.url = f"http://{_USER}:{self._password}@127.0.0.1:{port}"
@@ -161,42 +163,38 @@ class Proxy:
             await _answer(writer, "400 Bad Request", "CONNECT takes HOST:PORT")
             return
         host, port = (match["v6"] or match["host"]).rstrip("."), int(match["port"])
-        started = time.monotonic()
-        outcome = "broke off"
+        if is_fal(host):
+            await self._to_fal(port, reader, writer)
+            return
+        started, outcome = time.monotonic(), "broke off"
         try:
-            if is_fal(host):
-                outcome = await self._to_fal(port, reader, writer)
-            elif self._way_out is None:
-                outcome = "403"
-                detail = f"telecine exec --only-fal: {host} is not one of fal's hosts"
-                await _answer(writer, "403 Forbidden", detail)
-            else:
-                outcome = await self._pass(self._way_out, host, port, reader, writer)
+            outcome = await self._pass(host, port, reader, writer)
         finally:
-            if outcome:
-                milliseconds = round((time.monotonic() - started) * 1000)
-                self._on_call(Call("CONNECT", f"{host}:{port}", outcome, milliseconds))
+            milliseconds = round((time.monotonic() - started) * 1000)
+            self._on_call(Call("CONNECT", f"{host}:{port}", outcome, milliseconds))
 
-    async def _to_fal(self, port: int, reader: StreamReader, writer: StreamWriter) -> str:
-        """The calls inside are told one by one, so this one is not."""
+    async def _to_fal(self, port: int, reader: StreamReader, writer: StreamWriter) -> None:
+        """The gateway tells of the calls inside, one by one."""
         end = {443: "tls", 80: "plain"}.get(port)
         if end is None:
             await _answer(writer, "403 Forbidden", "Telecine stands for fal's ports 443 and 80")
-            return "403"
+            return
         there = await asyncio.open_unix_connection(self._folder / end, limit=_PIECE)
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        writer.write(_ESTABLISHED)
         await _join((reader, writer), there)
-        return ""
 
-    async def _pass(
-        self, way_out: WayOut, host: str, port: int, reader: StreamReader, writer: StreamWriter
-    ) -> str:
+    async def _pass(self, host: str, port: int, reader: StreamReader, writer: StreamWriter) -> str:
+        """What became of it, in a word."""
+        if self._way_out is None:
+            detail = f"telecine exec --only-fal: {host} is not one of fal's hosts"
+            await _answer(writer, "403 Forbidden", detail)
+            return "403"
         try:
-            there = await way_out.connect(host, port)
+            there = await self._way_out.connect(host, port)
         except NoWay as error:
             await _answer(writer, "502 Bad Gateway", str(error))
             return "502"
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        writer.write(_ESTABLISHED)
         await _join((reader, writer), there)
         return "passed"
 

@@ -29,7 +29,7 @@ class WayOut:
         if _is_here(host):
             return None
         text = self._proxies.get(scheme) or self._proxies.get("all")
-        if not text or urllib.request.proxy_bypass_environment(host, self._proxies):
+        if not text or urllib.request.proxy_bypass(host):
             return None
         try:
             url = URL(text if "://" in text else f"http://{text}")

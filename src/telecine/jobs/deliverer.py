@@ -342,7 +342,8 @@ class Deliverer:
                 attempt=number,
                 seconds=round(max(0.0, seconds), 6),
                 status=outcome.status,
-                detail=outcome.detail if outcome.status else outcome.told,
+                is_answer=int(outcome.status is not None),
+                detail=outcome.told if outcome.status is None else outcome.detail,
             ):
                 await tx.execute(
                     "move_delivery",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +30,8 @@ IDEMPOTENT_SECONDS = 24 * 3600.0
 WATCH_SECONDS = 2.0  # how often a watcher looks by itself: positions, and what other processes do
 EXACT_POSITIONS = 1_000  # in a deeper queue the position ignores the fairness between keys
 MAX_PINNED_URLS = 256
+MAX_URL_CHARACTERS = 4_096
+MAX_SEARCHED = 100_000  # members and items of an input that are looked at for URLs
 
 _PRIORITIES: Mapping[Priority, int] = {"normal": 0, "low": 1}
 
@@ -135,7 +138,7 @@ class Queue:
 
     async def _own_files(self, request: Request) -> AsyncIterator[tuple[str, str]]:
         """What is pinned the request may use later; one that its caller may not is told then."""
-        for url in islice(_video_urls(request.document), MAX_PINNED_URLS):
+        for url in islice(_file_urls(request.document), MAX_PINNED_URLS):
             with suppress(Forbidden):
                 if own := await self._files.own(url, request, is_new=True):
                     yield own
@@ -297,13 +300,19 @@ class _Offer:
         )
 
 
-def _video_urls(document: Any) -> Iterator[str]:
-    if not isinstance(document, Mapping):
-        return
-    many = document.get("video_urls")
-    for url in [document.get("video_url"), *(many if isinstance(many, list) else ())]:
-        if isinstance(url, str):
-            yield url
+def _file_urls(document: Any) -> Iterator[str]:
+    """Whatever may be the URL of an uploaded file, wherever in the input an endpoint wants it."""
+    found: deque[Any] = deque([document])
+    for _ in range(MAX_SEARCHED):
+        if not found:
+            return
+        match found.popleft():
+            case str() as text if "/files/" in text and len(text) < MAX_URL_CHARACTERS:
+                yield text
+            case list() as items:
+                found.extend(items)
+            case dict() as members:
+                found.extend(members.values())
 
 
 async def _lines(tx: Transaction, request_id: str, after: int) -> list[Row]:

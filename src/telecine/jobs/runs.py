@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from telecine import wire
+from telecine import openai, wire
 from telecine.db.base import Row
+from telecine.endpoints import ENDPOINTS
 from telecine.jobs.states import Attempt, Ending, arrival, storable
 from telecine.models import (
     Attachment,
     Caller,
+    Chunk,
     Delta,
     Done,
     Event,
@@ -60,6 +62,8 @@ class Run:
         self.has_text = False
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        api = ENDPOINTS[request.endpoint].api
+        self._answer = None if api is None else openai.assembler(api)
         self._done: Done | None = None
         self._lines: list[Line] = []
         self._last_line = last_line
@@ -76,6 +80,9 @@ class Run:
                     self._text.append(event.text)
                 if event.reasoning:
                     self._reasoning.append(event.reasoning)
+            case Chunk() if self._answer is not None:
+                self.has_text = True
+                self._answer.add(event.body)
             case Log():
                 self.log(event, at)
             case Usage():
@@ -92,6 +99,7 @@ class Run:
         outcome = Outcome(
             output="".join(self._text),
             reasoning="".join(self._reasoning),
+            answer=None if self._answer is None else self._answer.whole(),
             usage=self.usage,
             receipt=self.receipt.body if self.receipt else None,
             finish_reason=self._done.finish_reason,

@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeVar
 from telecine.errors import (
     Forbidden,
     InputError,
+    Loc,
     NotFound,
     Problem,
     SourceUnavailable,
@@ -204,14 +205,14 @@ class Held:
         for name in names:
             yield _media(name, jobs[name.kind, name.text].result())
 
-    async def attached(self, placeholder: str) -> tuple[str, Path]:
-        """Content type and bytes of a data URI that came with the request and is none of its media.
+    async def attached(self, placeholder: str, loc: Loc) -> tuple[str, Path]:
+        """Content type and bytes of data that came with the request and is none of its media.
 
-        Raises InputError when there are none.
+        Raises InputError at `loc` when there are none.
         """
         attachment = self._attachments[placeholder]
         if attachment.problem:
-            raise SourceUnavailable(attachment.problem)
+            raise SourceUnavailable(attachment.problem, loc=loc)
         return attachment.content_type, (await self._attached(attachment)).path
 
     async def stop(self) -> None:

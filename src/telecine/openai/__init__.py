@@ -24,9 +24,10 @@ class Assembler(Protocol):
 
 
 class Writer(Protocol):
-    """Puts an answer that comes as plain text into OpenAI's words: the bodies of its Chunks."""
+    """Puts an answer that comes as plain text into OpenAI's words: the bodies of its Chunks.
 
-    def begin(self) -> list[Json]: ...
+    What opens an answer comes with its first words.
+    """
 
     def delta(self, delta: Delta) -> list[Json]: ...
 

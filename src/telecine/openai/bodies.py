@@ -129,6 +129,14 @@ def replaced(body: Mapping[str, Any], parts: Mapping[tuple[str | int, ...], Any]
     return made
 
 
+def at(body: Mapping[str, Any], path: tuple[str | int, ...]) -> Any:
+    """What stands at a path that is there."""
+    here: Any = body
+    for step in path:
+        here = here[step]
+    return here
+
+
 def strings(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[Any, str]]:
     """Every string in `value`, with its path."""
     waiting = [(path, value)]

@@ -71,17 +71,19 @@ class Writer:
             "created": created,
             "model": model,
         }
-
-    def begin(self) -> list[dict[str, Any]]:
-        return [self._chunk({"role": "assistant", "content": ""})]
+        self._opening: dict[str, Any] = {"role": "assistant", "content": ""}
 
     def delta(self, delta: Delta) -> list[dict[str, Any]]:
         said = {"reasoning": delta.reasoning, "content": delta.text}
-        return [self._chunk({name: text for name, text in said.items() if text})]
+        return [*self._open(), self._chunk({name: text for name, text in said.items() if text})]
 
     def end(self, usage: Usage, finish_reason: str | None) -> list[dict[str, Any]]:
         last = self._chunk({}, finish_reason or "stop")
-        return [last, {**self._head, "choices": [], "usage": told(usage)}]
+        return [*self._open(), last, {**self._head, "choices": [], "usage": told(usage)}]
+
+    def _open(self) -> list[dict[str, Any]]:
+        opening, self._opening = self._opening, {}
+        return [self._chunk(opening)] if opening else []
 
     def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
@@ -89,7 +91,7 @@ class Writer:
 
 
 def told(usage: Usage) -> dict[str, Any]:
-    """`usage` as a chat completion tells it. The cost, dollars or null, is OpenRouter's addition."""
+    """`usage` as a chat completion tells it; the cost (dollars, or null) is OpenRouter's idea."""
     inside = {f"{name}_tokens": count for name, count in usage.by_modality.items()}
     return {
         "prompt_tokens": usage.prompt_tokens,

@@ -73,7 +73,8 @@ class _Item:
             "status": status,
             "content": content,
         }
-        return made | ({"role": "assistant"} if self.type == "message" else {"summary": []})
+        more: dict[str, Any] = {"role": "assistant"} if self.type == "message" else {"summary": []}
+        return made | more
 
     def about(self) -> dict[str, Any]:
         return {"item_id": self.id, "output_index": self.index, "content_index": 0}
@@ -94,15 +95,8 @@ class Writer:
         self._items: list[_Item] = []
         self._count = 0
 
-    def begin(self) -> list[dict[str, Any]]:
-        now = self._response("in_progress")
-        return [
-            self._event("response.created", response=now),
-            self._event("response.in_progress", response=now),
-        ]
-
     def delta(self, delta: Delta) -> list[dict[str, Any]]:
-        events: list[dict[str, Any]] = []
+        events = self._begin()
         if delta.reasoning:
             events += self._grow("reasoning", delta.reasoning)
         if delta.text:
@@ -110,7 +104,7 @@ class Writer:
         return events
 
     def end(self, usage: Usage, finish_reason: str | None) -> list[dict[str, Any]]:
-        events = self._close()
+        events = [*self._begin(), *self._close()]
         is_cut = finish_reason in ("length", "content_filter")
         status = "incomplete" if is_cut else "completed"
         reason = "max_output_tokens" if finish_reason == "length" else finish_reason
@@ -118,6 +112,15 @@ class Writer:
         if is_cut:
             whole["incomplete_details"] = {"reason": reason}
         return [*events, self._event(f"response.{status}", response=whole)]
+
+    def _begin(self) -> list[dict[str, Any]]:
+        if self._count:
+            return []
+        now = self._response("in_progress")
+        return [
+            self._event("response.created", response=now),
+            self._event("response.in_progress", response=now),
+        ]
 
     def _grow(self, type_: ItemType, text: str) -> list[dict[str, Any]]:
         events: list[dict[str, Any]] = []

@@ -6,12 +6,12 @@ what they send in spite of it (providers.md 1.5, 1.6, 3 and 4).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from telecine.models import Delta, Upstream, Usage
+from telecine.models import Chunk, Delta, Upstream, Usage
 from telecine.providers import failures
 from telecine.providers.failures import Failure
 
@@ -19,12 +19,16 @@ _MODALITIES = ("text", "image", "audio", "video")
 
 
 class Answer:
-    """What one streamed answer has come to so far.
+    """What one answer has come to so far.
 
     `reads_cost`: the server's `usage.cost` is a bill in US dollars (OpenRouter's is).
     `wants_reasoning`: otherwise it is left out, since nobody asked.
-    `is_ended` is for the caller to set when the server says that nothing more comes.
+    `is_ended` is for the caller to set when the server says that nothing more comes. An answer that
+    comes at once may have `max_bytes`, and its figures are read as `parse_float` says.
     """
+
+    max_bytes = 8 * 1024 * 1024
+    parse_float: Callable[[str], Any] = Decimal
 
     def __init__(self, *, reads_cost: bool, wants_reasoning: bool) -> None:
         self.upstream = Upstream()
@@ -45,12 +49,17 @@ class Answer:
     def has_begun(self) -> bool:
         return self.has_text or self.has_reasoning
 
-    def take(self, chunk: Any) -> Delta | None:
-        """The new text in `chunk`, if any. Afterwards `failure` is set if it carried an error."""
+    @property
+    def is_blocked(self) -> bool:
+        """A content filter left nothing of it."""
+        return self.upstream.finish_reason == "content_filter" and not self.has_text
+
+    def take(self, chunk: Any) -> Delta | Chunk | None:
+        """What is new in `chunk`, if anything. Then `failure` is set if it carried an error."""
         if not isinstance(chunk, Mapping):
             self.failure = Failure(status=502, message="an answer that is not a JSON object")
             return None
-        choice = _first(chunk.get("choices"))
+        choice = first(chunk.get("choices"))
         if isinstance(chunk.get("usage"), Mapping):
             self.usage = usage(chunk["usage"], reads_cost=self._reads_cost)
         delta = self._delta(choice)
@@ -74,10 +83,10 @@ class Answer:
     def _note(self, chunk: Mapping[str, Any], choice: Mapping[str, Any]) -> None:
         now = self.upstream
         news = Upstream(
-            id=now.id or _word(chunk.get("id")),
-            model=_word(chunk.get("model")) or now.model,
-            provider=_word(chunk.get("provider")) or now.provider,
-            finish_reason=_word(choice.get("finish_reason")) or now.finish_reason,
+            id=now.id or word(chunk.get("id")),
+            model=word(chunk.get("model")) or now.model,
+            provider=word(chunk.get("provider")) or now.provider,
+            finish_reason=word(choice.get("finish_reason")) or now.finish_reason,
         )
         if news != now:
             self.upstream = news
@@ -96,13 +105,13 @@ def usage(told: Mapping[str, Any], *, reads_cost: bool = False) -> Usage:
     """A usage object of any of the servers. Figures that make no sense count as not told."""
     prompt = _count(told.get("prompt_tokens")) or 0
     completion = _count(told.get("completion_tokens")) or 0
-    inside = _mapping(told.get("prompt_tokens_details"))
+    inside = mapping(told.get("prompt_tokens_details"))
     found = Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=_count(told.get("total_tokens")) or prompt + completion,
         reasoning_tokens=_count(
-            _mapping(told.get("completion_tokens_details")).get("reasoning_tokens")
+            mapping(told.get("completion_tokens_details")).get("reasoning_tokens")
         ),
         cached_tokens=_count(inside.get("cached_tokens")),
         by_modality=_by_modality(inside),
@@ -113,7 +122,7 @@ def usage(told: Mapping[str, Any], *, reads_cost: bool = False) -> Usage:
 
 def _by_modality(inside: Mapping[str, Any]) -> dict[str, int]:
     """Prompt tokens per modality. Nothing but zeros is a form left blank, not a finding."""
-    vllm = _mapping(inside.get("multimodal_tokens"))
+    vllm = mapping(inside.get("multimodal_tokens"))
     counts = {
         modality: count
         for modality in _MODALITIES
@@ -127,14 +136,14 @@ def _cost(told: Mapping[str, Any]) -> Decimal | None:
     if told.get("is_byok") is not True:
         return cost
     # The operator's own key at the host: `cost` is OpenRouter's fee alone.
-    upstream = _dollars(_mapping(told.get("cost_details")).get("upstream_inference_cost"))
+    upstream = _dollars(mapping(told.get("cost_details")).get("upstream_inference_cost"))
     return None if cost is None or upstream is None else cost + upstream
 
 
 def _dollars(value: Any) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
-    amount = Decimal(value)
+    amount = Decimal(str(value))
     return amount if amount.is_finite() and 0 <= amount < 10**9 else None
 
 
@@ -167,13 +176,13 @@ def _plain(content: Any) -> str:
     return "".join(_plain(part.get("text")) for part in content if isinstance(part, Mapping))
 
 
-def _first(choices: Any) -> Mapping[str, Any]:
-    return _mapping(choices[0]) if isinstance(choices, list) and choices else {}
+def first(choices: Any) -> Mapping[str, Any]:
+    return mapping(choices[0]) if isinstance(choices, list) and choices else {}
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _word(value: Any) -> str | None:
+def word(value: Any) -> str | None:
     return value[:200] if isinstance(value, str) and value else None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
-from telecine.models import Call, Capabilities, ProviderEvent
+from telecine.models import Call, Capabilities, Conversation, ProviderEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model as a list shows it. Prices are US dollars per token, as decimal strings; None: unknown."""
+    """A model as a list shows it. Prices are US dollars per token, as decimal strings, if known."""
 
     id: str
     name: str = ""
@@ -25,7 +25,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What `telecine doctor` says of a provider. `fix` is the sentence that helps when it is not ok."""
+    """What `telecine doctor` says of a provider. `fix` helps when it is not ok."""
 
     is_ok: bool
     says: str
@@ -51,11 +51,11 @@ class Provider(Protocol):
     ) -> None: ...
 
     async def capabilities(self, model: str) -> Capabilities:
-        """What `model` takes. Raises ProviderRejected when this provider knows there is no such model."""
+        """What `model` takes. Raises ProviderRejected when there is known to be no such model."""
         ...
 
     def generate(self, call: Call) -> AsyncIterator[ProviderEvent]:
-        """The answer as it comes: Log, Delta, Upstream, Usage in any order; Usage once, near the end.
+        """The answer as it comes: Log, Delta, Upstream, Usage in any order; Usage once, at the end.
 
         An async generator. Closing it stops the upstream work. It raises only ProviderError and
         InputError (a part that this model cannot take). ProviderUnavailable may be raised only
@@ -64,9 +64,26 @@ class Provider(Protocol):
         ...
 
     async def models(self) -> list[Model]:
-        """What can be asked for, without the provider's name in front. ProviderError if unreachable."""
+        """What can be asked for, without the provider's name in front. Raises ProviderError."""
         ...
 
     async def check(self) -> Health:
         """Whether a call could succeed now; never raises, never bills, and takes 5 s at most."""
+        ...
+
+
+@runtime_checkable
+class Converses(Protocol):
+    """What a provider may do besides: take a body of OpenAI's API, and answer in OpenAI's words.
+
+    Those that do not are asked in plain words, and what they say is put into OpenAI's.
+    """
+
+    def converse(self, call: Call, talk: Conversation) -> AsyncIterator[ProviderEvent]:
+        """As `generate`, with a Chunk for each piece of the answer in place of Deltas.
+
+        `call` has the model and the media; everything else of the body goes on as it is. The
+        answer comes in pieces or at once as `talk.is_streamed` says. ProviderRejected where this
+        provider does not have that part of the API.
+        """
         ...

@@ -14,6 +14,9 @@ from typing import Any, BinaryIO
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
+from telecine.errors import Loc
+from telecine.models import LinkPart, Part
+
 # A multiple of three, so that the base64 of the pieces joins up without padding in between.
 _PIECE = 3 * 128 * 1024
 
@@ -70,6 +73,11 @@ class Body(Payload):
             await writer.write(b'"' + text)
         self.is_sent = True
         self.on_progress()
+
+
+def loc(part: Part) -> Loc:
+    """Where in the input it stands."""
+    return part.loc if isinstance(part, LinkPart) else part.media.loc
 
 
 def _read(source: BinaryIO) -> bytes:

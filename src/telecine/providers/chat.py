@@ -1,8 +1,9 @@
-"""One conversation in OpenAI's chat completions protocol, which OpenRouter and most servers speak.
+"""One conversation in OpenAI's protocol, which OpenRouter and most servers speak.
 
 The adapters say what is sent and where; here is how it is sent, heard, and how it may go wrong.
-The answer is always streamed, whatever the caller wanted: only so does hanging up stop the work,
-and the time to the first token become known.
+The answer is streamed, whatever the caller wanted: only so does hanging up stop the work, and the
+time to the first token become known. Not so for callers who speak the protocol themselves: what
+they ask goes on as it is, and some of it can not be streamed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
@@ -26,20 +28,33 @@ from telecine.errors import (
     TelecineError,
 )
 from telecine.models import (
+    Api,
+    AudioPart,
     Call,
-    DecodedPart,
+    Conversation,
     FilePart,
+    ImagePart,
     LinkPart,
     Log,
+    Part,
+    PdfPart,
     ProviderEvent,
     Upstream,
 )
 from telecine.net import Client
-from telecine.providers import failures, sse
+from telecine.openai import bodies
+from telecine.providers import failures, sse, verbatim
 from telecine.providers.answer import Answer
-from telecine.providers.body import Body
+from telecine.providers.body import Base64, Body, loc
 
 T = TypeVar("T")
+VideoPart = Callable[[FilePart | LinkPart], Mapping[str, Any]]
+
+_PATHS: Mapping[Api, str] = {
+    "chat": "/chat/completions",
+    "responses": "/responses",
+    "embeddings": "/embeddings",
+}
 
 _NEVER_REACHED = (
     aiohttp.ClientConnectorError,
@@ -51,14 +66,26 @@ _NEVER_REACHED = (
 _CONNECT_SECONDS = 10.0
 _FIRST_BYTE_SECONDS = 300.0
 _IDLE_SECONDS = 120.0
+_WHOLE_ANSWER_SECONDS = (
+    3600.0  # what a caller who wants no stream may wait for; the run has a limit
+)
 _LIST_SECONDS = 5.0
 _MAX_ERROR_BYTES = 64 * 1024
-_MAX_ANSWER_BYTES = 8 * 1024 * 1024
 _MAX_LIST_BYTES = 32 * 1024 * 1024
+_IN_THREAD = 256 * 1024
 
 
 class _Unreadable(Exception):
     """The server's bytes make no sense; says what they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is sent, and to which part of the API."""
+
+    api: Api
+    document: Any
+    is_streamed: bool = True
 
 
 class Chat:
@@ -98,9 +125,27 @@ class Chat:
         When it fails after the server told what it used, the Usage still comes first.
         """
         answer = Answer(reads_cost=self._reads_cost, wants_reasoning=call.reasoning)
+        async with aclosing(self._told(call, _Asked("chat", document), answer)) as events:
+            async for event in events:
+                yield event
+
+    async def pass_on(
+        self, call: Call, talk: Conversation, document: Any
+    ) -> AsyncGenerator[ProviderEvent, None]:
+        """The same as base.Converses.converse says: what the server answers goes on as it is."""
+        answer = verbatim.answer(talk.api, reads_cost=self._reads_cost)
+        asked = _Asked(talk.api, document, is_streamed=talk.is_streamed)
+        async with aclosing(self._told(call, asked, answer)) as events:
+            async for event in events:
+                yield event
+
+    async def _told(
+        self, call: Call, asked: _Asked, answer: Answer
+    ) -> AsyncGenerator[ProviderEvent, None]:
+        """The answer, then what is to be said about it, then what it used."""
         failure: TelecineError | None = None
         try:
-            async with aclosing(self._converse(call, document, answer)) as events:
+            async with aclosing(self._converse(call, asked, answer)) as events:
                 async for event in events:
                     yield event
         except TelecineError as error:
@@ -146,12 +191,12 @@ class Chat:
         return self._client.trusted()
 
     async def _converse(
-        self, call: Call, document: Any, answer: Answer
+        self, call: Call, asked: _Asked, answer: Answer
     ) -> AsyncGenerator[ProviderEvent, None]:
         """From the question to the end of the answer; raises unless the answer came to its end."""
-        body = Body(document)
+        body = Body(asked.document)
         try:
-            response = await self._post(call, body)
+            response = await self._post(call, asked, body)
             try:
                 if response.status >= 300:
                     raise await self._refusal(call, response)
@@ -160,11 +205,11 @@ class Chat:
                 if answer.upstream != told:
                     yield (told := answer.upstream)
                 async for chunk in self._chunks(response, answer):
-                    delta = answer.take(chunk)
+                    news = answer.take(chunk)
                     if answer.upstream != told:
                         yield (told := answer.upstream)
-                    if delta is not None:
-                        yield delta
+                    if news is not None:
+                        yield news
                     if answer.failure is not None:
                         self._end_with(answer, call)
                         return
@@ -182,7 +227,7 @@ class Chat:
                 else "ended without an answer",
                 answer,
             )
-        if answer.upstream.finish_reason == "content_filter" and not answer.has_text:
+        if answer.is_blocked:
             raise failures.error(
                 failures.Failure(status=200, kind="content_filter", message="no text was given"),
                 call,
@@ -190,17 +235,18 @@ class Chat:
                 upstream_id=answer.upstream.id,
             )
 
-    async def _post(self, call: Call, body: Body) -> aiohttp.ClientResponse:
+    async def _post(self, call: Call, asked: _Asked, body: Body) -> aiohttp.ClientResponse:
         """Send the question; returns with the head of the answer."""
+        seconds = self._first_byte_seconds if asked.is_streamed else _WHOLE_ANSWER_SECONDS
         try:
-            async with asyncio.timeout(self._first_byte_seconds) as patience:
+            async with asyncio.timeout(seconds) as patience:
                 # A long upload may take its time, as long as it moves.
-                body.on_progress = lambda: _extend(patience, self._first_byte_seconds)
+                body.on_progress = lambda: _extend(patience, seconds)
                 return await self._session.post(
-                    f"{self._base_url}/chat/completions",
+                    self._base_url + _PATHS[asked.api],
                     data=body,
                     headers={
-                        "Accept": "text/event-stream",
+                        "Accept": "text/event-stream" if asked.is_streamed else "application/json",
                         "X-Request-Id": call.request_id,
                         **self._headers,
                     },
@@ -213,11 +259,15 @@ class Chat:
     async def _chunks(self, response: aiohttp.ClientResponse, answer: Answer) -> AsyncIterator[Any]:
         if "json" in response.content_type:
             # It does not stream, or it reports an error with status 200.
-            chunk = _parse(await _text(response, _MAX_ANSWER_BYTES, self._idle_seconds))
+            text = await _text(response, answer.max_bytes, self._idle_seconds)
+            if len(text) > _IN_THREAD:
+                chunk = await asyncio.to_thread(_parse, text, answer.parse_float)
+            else:
+                chunk = _parse(text, answer.parse_float)
             answer.is_ended = True
             yield chunk
             return
-        decoder = sse.Decoder(max_bytes=_MAX_ANSWER_BYTES)
+        decoder = sse.Decoder(max_bytes=answer.max_bytes)
         while data := await _read(response, self._idle_seconds):
             for event in decoder.feed(data):
                 if event == "[DONE]":
@@ -332,10 +382,8 @@ class Listing(Generic[T]):
             self._until = self._clock() + 30
 
 
-def messages(
-    call: Call, video: Callable[[FilePart | LinkPart], Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """The prompt and its videos: text first, as the providers advise, then the parts in order.
+def messages(call: Call, video: VideoPart) -> list[dict[str, Any]]:
+    """The prompt and its media: text first, as the providers advise, then the parts in order.
 
     `video` makes the dialect's part of one, or raises InputError.
     """
@@ -345,13 +393,60 @@ def messages(
     if not call.parts:
         said.append({"role": "user", "content": call.prompt})
         return said
-    content: list[Any] = [{"type": "text", "text": call.prompt}]
-    for part in call.parts:
-        if isinstance(part, DecodedPart):
-            raise InputError("This model takes videos as files only", loc=part.video.loc)
-        content.append(video(part))
-    said.append({"role": "user", "content": content})
+    media = [_medium(part, video) for part in call.parts]
+    said.append({"role": "user", "content": [{"type": "text", "text": call.prompt}, *media]})
     return said
+
+
+def body(call: Call, talk: Conversation, video: VideoPart) -> dict[str, Any]:
+    """The body that the caller sent, with its media as the dialect writes them."""
+    parts: dict[tuple[str | int, ...], Any] = {}
+    for part in call.parts:
+        path = loc(part)[1:]
+        made = _medium(part, video)
+        if talk.api == "responses":
+            made = _as_response(made)
+        parts[path] = _fitted(bodies.at(talk.body, path), made)
+    return bodies.replaced(talk.body, parts) | {"model": call.model}
+
+
+def _medium(part: Part, video: VideoPart) -> Mapping[str, Any]:
+    match part:
+        case FilePart() | LinkPart():
+            return video(part)
+        case ImagePart(image):
+            url = Base64(image.path, f"data:{image.mime};base64,")
+            return {"type": "image_url", "image_url": {"url": url}}
+        case AudioPart():
+            sound = {"data": Base64(part.path), "format": part.format}
+            return {"type": "input_audio", "input_audio": sound}
+        case PdfPart(pdf):
+            data = Base64(pdf.path, "data:application/pdf;base64,")
+            file = {"filename": f"document-{pdf.index + 1}.pdf", "file_data": data}
+            return {"type": "file", "file": file}
+    raise InputError("This model takes media as files only", loc=loc(part))
+
+
+def _as_response(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A part of a chat as the Responses API writes it."""
+    match part["type"]:
+        case "image_url":
+            return {"type": "input_image", "image_url": part["image_url"]["url"]}
+        case "video_url":
+            return {"type": "input_video", "video_url": part["video_url"]["url"]}
+    return part
+
+
+def _fitted(given: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """`made`, with whatever else the caller's own part said (such as how closely to look)."""
+    if given.get("type") != made["type"]:
+        return dict(made)
+    inner = {
+        name: {**given[name], **value}
+        for name, value in made.items()
+        if isinstance(value, Mapping) and isinstance(given.get(name), Mapping)
+    }
+    return {**given, **made, **inner}
 
 
 def parameters(call: Call) -> dict[str, Any]:
@@ -411,10 +506,10 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
                 pass
 
 
-def _parse(text: str) -> Any:
+def _parse(text: str, parse_float: Callable[[str], Any] = Decimal) -> Any:
     """JSON, with its decimals as they stand: money is not a float."""
     try:
-        return json.loads(text, parse_float=Decimal)
+        return json.loads(text, parse_float=parse_float)
     except (ValueError, RecursionError) as error:
         raise _Unreadable("something that is not JSON") from error
 

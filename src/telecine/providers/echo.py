@@ -1,6 +1,6 @@
 """A provider that needs nothing and always says the same: for tests, ours and users'.
 
-    echo            the prompt, then a line per video
+    echo            the prompt, then a line per video, image, sound file and document
     wait-S          the same after S seconds, with progress in the logs
     log-N           the same after N log lines
     count-N         the numbers 1 to N, one delta each
@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,15 +25,21 @@ from typing import Self
 
 from telecine.errors import ProviderRejected
 from telecine.models import (
+    AUDIO_FORMATS,
+    IMAGE_FORMATS,
+    Audio,
     Call,
     Capabilities,
     Delta,
+    Image,
     LinkPart,
     Log,
     Part,
+    Pdf,
     ProviderEvent,
     Upstream,
     Usage,
+    Video,
 )
 from telecine.providers import failures
 from telecine.providers.base import Health, Model
@@ -78,7 +85,9 @@ class Echo:
 
     async def capabilities(self, model: str) -> Capabilities:
         self._script(model)
-        return Capabilities(delivery=("file", "link"))
+        return Capabilities(
+            delivery=("file", "link"), images=IMAGE_FORMATS, audio=AUDIO_FORMATS, pdfs=True
+        )
 
     async def generate(self, call: Call) -> AsyncGenerator[ProviderEvent, None]:
         script = self._script(call.model)
@@ -109,7 +118,7 @@ class Echo:
             Model(
                 id="echo",
                 name="Echo",
-                input_modalities=("text", "video"),
+                input_modalities=("text", "image", "file", "audio", "video"),
                 price_prompt="0",
                 price_completion="0",
                 description="Repeats the prompt and says what it was given.",
@@ -168,18 +177,43 @@ def _count(words: int) -> Iterator[str]:
 
 def _echo(call: Call) -> Iterator[str]:
     yield call.prompt
-    for number, part in enumerate(call.parts, 1):
-        yield f"\nvideo {number}: {_describe(part)}"
+    numbers: Counter[str] = Counter()
+    for part in call.parts:
+        kind = _kind(part)
+        numbers[kind] += 1
+        yield f"\n{kind} {numbers[kind]}: {_describe(part)}"
+
+
+def _kind(part: Part) -> str:
+    if isinstance(part, LinkPart):
+        return "video"
+    match part.media:
+        case Image():
+            return "image"
+        case Audio():
+            return "audio"
+        case Pdf():
+            return "document"
+    return "video"
 
 
 def _describe(part: Part) -> str:
     if isinstance(part, LinkPart):
         return f"link={part.url}"
-    video = part.video
-    seconds = "unknown" if video.seconds is None else f"{video.seconds:.3f}"
-    return (
-        f"sha256={video.sha256} bytes={video.bytes} seconds={seconds} container={video.container}"
-    )
+    media = part.media
+    said = f"sha256={media.sha256} bytes={media.bytes}"
+    match media:
+        case Video():
+            return f"{said} {_length(media.seconds)} container={media.container}"
+        case Image():
+            return f"{said} width={media.width} height={media.height}"
+        case Audio():
+            return f"{said} {_length(media.seconds)}"
+    return said
+
+
+def _length(seconds: float | None) -> str:
+    return "seconds=unknown" if seconds is None else f"seconds={seconds:.3f}"
 
 
 async def _wait(seconds: float) -> AsyncGenerator[Log, None]:
@@ -204,20 +238,20 @@ async def _paced(pieces: Iterator[str], script: _Script) -> AsyncGenerator[str, 
 
 
 def _usage(call: Call, words: int) -> Usage:
-    """A token is a word, or a second of video (at least one per video: it was seen)."""
-    text = len(f"{call.system_prompt or ''} {call.prompt}".split())
-    video = sum(_seconds(part) for part in call.parts)
+    """A token is a word, a second of video or sound (at least one: it was seen), or an image."""
+    by_modality = Counter(text=len(f"{call.system_prompt or ''} {call.prompt}".split()))
+    for part in call.parts:
+        by_modality[_kind(part)] += _tokens(part)
     return Usage(
-        prompt_tokens=text + video,
+        prompt_tokens=by_modality.total(),
         completion_tokens=words,
-        total_tokens=text + video + words,
+        total_tokens=by_modality.total() + words,
         cost=Decimal(0),
         cost_source="free",
-        by_modality={"text": text, "video": video} if call.parts else {"text": text},
+        by_modality=dict(by_modality),
     )
 
 
-def _seconds(part: Part) -> int:
-    if isinstance(part, LinkPart):
-        return 1
-    return max(1, math.floor(part.video.seconds or 0))
+def _tokens(part: Part) -> int:
+    media = None if isinstance(part, LinkPart) else part.media
+    return max(1, math.floor(media.seconds or 0)) if isinstance(media, Video | Audio) else 1

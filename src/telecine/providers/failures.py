@@ -5,7 +5,7 @@
     401 402 3xx, no permission                 ProviderFailed: the operator's settings are wrong
     moderation, content policy, refusal        ProviderRejected, content_policy_violation
     404, nothing serves the model              ProviderRejected at body.model
-    413, context overflow                      TooLarge at the largest video
+    413, context overflow                      TooLarge at the largest medium
     429 503 529 before the first delta         ProviderUnavailable, with Retry-After
     408 5xx, anything after the first delta    ProviderFailed
 
@@ -31,7 +31,7 @@ from telecine.errors import (
     TelecineError,
     TooLarge,
 )
-from telecine.models import Call, FilePart, LinkPart
+from telecine.models import Call, LinkPart
 
 _MAX_CHARACTERS = 600
 _DAY = 86_400.0
@@ -148,7 +148,7 @@ def error(
     if failure.kind in _POLICY:
         return ProviderRejected(
             f"{provider} refused this by its content policy" + (f": {told}" if told else ""),
-            loc=("body", "prompt"),
+            loc=call.text_loc,
             type="content_policy_violation",
             **about,
         )
@@ -201,11 +201,11 @@ def _operators(status: int, provider: str) -> str:
 
 
 def _too_large(message: str, call: Call) -> TooLarge:
-    files = [part.video for part in call.parts if isinstance(part, FilePart)]
+    files = [part.media for part in call.parts if not isinstance(part, LinkPart)]
     links = [part for part in call.parts if isinstance(part, LinkPart)]
-    loc: Loc = ("body", "prompt")
+    loc: Loc = call.text_loc
     if files:
-        loc = max(files, key=lambda video: video.bytes).loc
+        loc = max(files, key=lambda media: media.bytes).loc
     elif links:
         loc = links[0].loc
     return TooLarge(message, loc=loc)

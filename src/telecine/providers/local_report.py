@@ -213,7 +213,7 @@ class Cues:
         return ""
 
     def end(self) -> str:
-        waiting, self._waiting = sorted(self._waiting), []
+        waiting, self._waiting = sorted(self._waiting, key=lambda cue: cue[0]), []
         return "".join(self._written(*cue) for cue in waiting)
 
     def close(self) -> str:

@@ -1,4 +1,4 @@
-"""Servers that speak OpenAI's chat completions: vLLM, SGLang, llama.cpp, and most others.
+"""Servers that speak OpenAI's protocol: vLLM, SGLang, llama.cpp, and most others.
 
 They agree on everything but how a video is written into a message.
 """
@@ -10,8 +10,17 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from telecine.errors import InputError, ProviderError, ProviderRejected
-from telecine.models import Call, Capabilities, FilePart, LinkPart, ProviderEvent
+from telecine.models import (
+    IMAGE_FORMATS,
+    Call,
+    Capabilities,
+    Conversation,
+    FilePart,
+    LinkPart,
+    ProviderEvent,
+)
 from telecine.net import Client
+from telecine.providers import chat
 from telecine.providers.base import Health, Model
 from telecine.providers.body import Base64
 from telecine.providers.chat import Chat, Listing, messages, parameters
@@ -19,6 +28,14 @@ from telecine.providers.chat import Chat, Listing, messages, parameters
 Dialect = Literal[
     "vllm", "sglang", "llamacpp", "ollama", "dashscope", "zai", "kimi", "ark", "generic"
 ]
+
+
+# The libraries that these read pictures with know fewer formats than the others'.
+_IMAGES: Mapping[str, tuple[str, ...]] = {
+    "llamacpp": ("png", "jpeg", "gif"),
+    "ollama": ("png", "jpeg", "webp"),
+}
+_AUDIO = ("wav", "mp3")
 
 
 class OpenAICompatible:
@@ -64,7 +81,11 @@ class OpenAICompatible:
                 loc=("body", "model"),
                 provider=self.name,
             )
-        return Capabilities(delivery=("file",) if self._takes_files else ())
+        return Capabilities(
+            delivery=("file",) if self._takes_files else (),
+            images=_IMAGES.get(self._dialect, IMAGE_FORMATS),
+            audio=() if self._dialect == "ollama" else _AUDIO,
+        )
 
     def generate(self, call: Call) -> AsyncIterator[ProviderEvent]:
         document = {
@@ -73,6 +94,15 @@ class OpenAICompatible:
             "stream_options": {"include_usage": True},
         }
         return self._chat.ask(call, document)
+
+    def converse(self, call: Call, talk: Conversation) -> AsyncIterator[ProviderEvent]:
+        document = chat.body(call, talk, self._video)
+        if talk.api == "chat" and talk.is_streamed:
+            # Without that it tells nothing of what it used; who did not ask is not told.
+            options = document.get("stream_options")
+            given = options if isinstance(options, Mapping) else {}
+            document["stream_options"] = {**given, "include_usage": True}
+        return self._chat.pass_on(call, talk, document)
 
     async def models(self) -> list[Model]:
         if self._models:

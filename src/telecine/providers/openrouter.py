@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from telecine.errors import InputError, ProviderError, ProviderRejected
-from telecine.models import Call, Capabilities, FilePart, LinkPart, ProviderEvent
+from telecine.models import (
+    IMAGE_FORMATS,
+    Call,
+    Capabilities,
+    Conversation,
+    FilePart,
+    LinkPart,
+    ProviderEvent,
+)
 from telecine.net import Client
-from telecine.providers import catalog
+from telecine.providers import catalog, chat
 from telecine.providers.base import Health, Model
 from telecine.providers.body import Base64
 from telecine.providers.chat import Chat, Listing, messages, parameters
@@ -21,6 +29,11 @@ from telecine.providers.chat import Chat, Listing, messages, parameters
 _HEADERS = {"X-OpenRouter-Title": "Telecine", "HTTP-Referer": "http://localhost"}
 # Its own spelling; the registered name is video/quicktime.
 _MIME = {"video/quicktime": "video/mov"}
+_AUDIO = ("wav", "mp3", "aiff", "aac", "ogg", "flac", "m4a")
+# What the web plugin takes; other options of a search go beside it.
+_PLUGIN_OPTIONS = frozenset(
+    {"engine", "max_results", "search_prompt", "include_domains", "exclude_domains"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +94,17 @@ class OpenRouter:
             )
         listed = await self._listed(model)
         takes = listed.model.input_modalities if listed else ()
-        if takes and "video" not in takes:
-            return Capabilities(delivery=())
-        if _takes_links(model):
-            return Capabilities(delivery=("file", "link"))
-        return Capabilities(delivery=("file",))
+        files: tuple[Literal["file", "link"], ...] = (
+            ("file", "link") if _takes_links(model) else ("file",)
+        )
+        # What is not listed may take anything; OpenRouter reads documents itself, for any model.
+        return Capabilities(
+            delivery=files if not takes or "video" in takes else (),
+            images=IMAGE_FORMATS if not takes or "image" in takes else (),
+            audio=_AUDIO if not takes or "audio" in takes else (),
+            pdfs=True,
+            web_search=True,
+        )
 
     async def price(self, model: str) -> catalog.Price | None:
         """What its list says; None when the list says nothing of it or cannot be had."""
@@ -99,11 +118,18 @@ class OpenRouter:
             "messages": messages(call, lambda part: _video(part, call.model)),
             # Whether the model thinks is its own default; this says whether it is told.
             "reasoning": {"enabled": True} if call.reasoning else {"exclude": True},
+            **_routing(call),
+            **_web_search(call.web_search),
         }
-        if any(isinstance(part, LinkPart) for part in call.parts):
-            # The other hosts of these models take no links, and say nothing about it.
-            document["provider"] = {"only": ["google-ai-studio"]}
         return self._chat.ask(call, document)
+
+    def converse(self, call: Call, talk: Conversation) -> AsyncIterator[ProviderEvent]:
+        document = {
+            **_routing(call),
+            **chat.body(call, talk, lambda part: _video(part, call.model)),
+            "model": _full_name(call.model),
+        }
+        return self._chat.pass_on(call, talk, document)
 
     async def models(self) -> list[Model]:
         if not self._models:
@@ -150,6 +176,24 @@ class OpenRouter:
 def _full_name(model: str) -> str:
     """OpenRouter's own models (`openrouter/auto`) lose its name when it is read as ours."""
     return model if "/" in model else f"openrouter/{model}"
+
+
+def _routing(call: Call) -> dict[str, Any]:
+    """The other hosts of models that take links take none, and say nothing about it."""
+    if any(isinstance(part, LinkPart) for part in call.parts):
+        return {"provider": {"only": ["google-ai-studio"]}}
+    return {}
+
+
+def _web_search(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    if options is None:
+        return {}
+    plugin = {name: value for name, value in options.items() if name in _PLUGIN_OPTIONS}
+    others = {name: value for name, value in options.items() if name not in _PLUGIN_OPTIONS}
+    return {
+        "plugins": [{"id": "web", **plugin}],
+        **({"web_search_options": others} if others else {}),
+    }
 
 
 def _takes_links(model: str) -> bool:

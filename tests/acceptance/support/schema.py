@@ -31,7 +31,9 @@ def problems(value, schema, document, path="$"):
         for index, item in enumerate(value):
             found += problems(item, schema.get("items", {}), document, f"{path}[{index}]")
     if kind == "object":
-        found += [f"{path} lacks {name}" for name in schema.get("required", ()) if name not in value]
+        found += [
+            f"{path} lacks {name}" for name in schema.get("required", ()) if name not in value
+        ]
         known = schema.get("properties", {})
         for name in [name for name in known if name in value]:
             found += problems(value[name], known[name], document, f"{path}.{name}")

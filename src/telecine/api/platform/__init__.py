@@ -6,8 +6,6 @@ does not is answered with 501. Failures have a shape of their own here: `failure
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -27,12 +25,10 @@ from telecine.api.platform.storage import StorageCalls
 from telecine.errors import Forbidden
 
 
-def routes(
-    parts: Parts, guard: Guard, *, clock: Callable[[], float] = time.time
-) -> list[BaseRoute]:
-    reports = Reports(parts, clock)
-    catalog = Catalog(parts, guard, reports, clock)
-    requests, keys, storage = Requests(parts, clock), KeyCalls(parts, clock), StorageCalls(parts)
+def routes(parts: Parts, guard: Guard) -> list[BaseRoute]:
+    reports = Reports(parts)
+    catalog = Catalog(parts, guard, reports)
+    requests, keys, storage = Requests(parts), KeyCalls(parts), StorageCalls(parts)
 
     def keyed(handler: Any) -> ASGIApp:
         return guard(request_response(handler))

@@ -97,10 +97,10 @@ class Asked:
         return tuple(values)
 
     def span(self, seconds: float = DAY) -> Span:
-        """From `start`, or so many seconds ago, to `end`, or now."""
+        """From `start`, or so many seconds ago, to before `end`, or now and no later."""
         zone = self._zone()
         start, end = self._time("start", zone), self._time("end", zone)
-        end = self._now if end is None else end
+        end = math.nextafter(self._now, math.inf) if end is None else end
         start = self._now - seconds if start is None else start
         if start >= end:
             raise BadRequest("start must be before end")

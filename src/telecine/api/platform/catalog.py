@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -50,13 +49,10 @@ class UnitEstimate(BaseModel):
 
 
 class Catalog:
-    def __init__(
-        self, parts: Parts, guard: auth.Guard, reports: Reports, clock: Callable[[], float]
-    ) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, guard: auth.Guard, reports: Reports) -> None:
         self._guard = guard
         self._reports = reports
-        self._clock = clock
+        self._clock = parts.clock
 
     async def models(self, request: Request) -> Response:
         """For everybody; a key that is shown must be a good one."""

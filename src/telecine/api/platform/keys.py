@@ -5,7 +5,7 @@ Those that have it themselves are left to the command line, so that nobody locks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated
 
@@ -28,9 +28,9 @@ class NewKeyBody(BaseModel):
 
 
 class KeyCalls:
-    def __init__(self, parts: Parts, clock: Callable[[], float]) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._keys = parts.keys
-        self._clock = clock
+        self._clock = parts.clock
 
     async def list(self, request: Request) -> Response:
         """The valid ones, the newest first."""

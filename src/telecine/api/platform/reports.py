@@ -7,8 +7,10 @@ they ended.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from starlette.requests import Request
@@ -30,20 +32,23 @@ _COUNTS = (
     *("startup_error_count", "connection_error_count", "timeout_error_count"),
     *("runtime_error_count", "total_billable_duration"),
 )
-_DURATIONS = (
-    *(f"p{percent}_prepare_duration" for percent in (50, 75, 90, 95, 99)),
-    *(f"p{percent}_duration" for percent in (25, 50, 75, 90, 95, 99)),
-)
+# Statement -> what it tells.
+_DURATIONS: Mapping[str, tuple[str, ...]] = {
+    "analytics_prepare_durations": tuple(
+        f"p{percent}_prepare_duration" for percent in (50, 75, 90, 95, 99)
+    ),
+    "analytics_durations": tuple(f"p{percent}_duration" for percent in (25, 50, 75, 90, 95, 99)),
+}
 # Nothing boots here.
 _COLD = ("cold_boot_count", *(f"p{percent}_cold_boot_duration" for percent in (50, 75, 90)))
-_METRICS = (*_COUNTS, *_DURATIONS, *_COLD)
+_METRICS = (*_COUNTS, *chain(*_DURATIONS.values()), *_COLD)
 
 
 class Reports:
-    def __init__(self, parts: Parts, clock: Callable[[], float]) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._db = parts.db
         self._keys = parts.keys
-        self._clock = clock
+        self._clock = parts.clock
 
     # ------------------------------------------------------------ usage
 
@@ -88,11 +93,12 @@ class Reports:
         async def between(tx: Transaction, span: Span) -> list[dict[str, Any]]:
             within = {"start": span.start, "end": span.end, **values}
             rows = await tx.fetch("analytics_counts", **within)
-            durations: dict[str, Row] = {}
-            if any(name in _DURATIONS for name in metrics):
-                found = await tx.fetch("analytics_durations", **within)
-                durations = {row["endpoint"]: row for row in found}
-            return [_analytics(row, durations.get(row["endpoint"], {}), metrics) for row in rows]
+            durations: dict[str, dict[str, float]] = defaultdict(dict)
+            for statement, names in _DURATIONS.items():
+                if wanted.intersection(names):
+                    for row in await tx.fetch(statement, **within):
+                        durations[row["endpoint"]] |= {name: row[name] for name in names}
+            return [_analytics(row, durations[row["endpoint"]], metrics) for row in rows]
 
         series = _Series(asked, "analytics_next", values, between)
         return reply(await self._db.read(series.report(wanted)))
@@ -272,14 +278,10 @@ def _spent(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _analytics(row: Row, durations: Mapping[str, Any], metrics: list[str]) -> dict[str, Any]:
+def _analytics(row: Row, durations: Mapping[str, float], metrics: list[str]) -> dict[str, Any]:
     measured = dict.fromkeys(_COLD, 0) | {name: row[name] for name in _COUNTS}
     measured["total_billable_duration"] = round(max(0.0, row["total_billable_duration"]), 6)
-    measured |= {
-        name: round(max(0.0, seconds), 6)
-        for name, seconds in durations.items()
-        if name in _DURATIONS and seconds is not None
-    }
+    measured |= {name: round(max(0.0, seconds), 6) for name, seconds in durations.items()}
     shown = {name: measured[name] for name in metrics if name in measured}
     return {"endpoint_id": row["endpoint"], **shown}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -30,10 +30,10 @@ _PAGE_BYTES = 8 * 1024 * 1024
 
 
 class Requests:
-    def __init__(self, parts: Parts, clock: Callable[[], float]) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._db = parts.db
         self._files = parts.files
-        self._clock = clock
+        self._clock = parts.clock
 
     async def by_endpoint(self, request: Request) -> Response:
         """Those that ended in the span, the last or the longest first. One that is named is shown

@@ -1,0 +1,22 @@
+// The answer as it grows: node stream.mjs clip.mp4
+
+import { openAsBlob } from "node:fs";
+import { fal } from "@fal-ai/client";
+
+fal.config({
+  credentials: process.env.FAL_KEY,
+  proxyUrl: { url: `${process.env.TELECINE_URL ?? "http://127.0.0.1:8484"}/api/fal/proxy`, when: "always" },
+});
+
+const stream = await fal.stream("openrouter/router/video", {
+  input: {
+    prompt: "What is said?",
+    model: "local/report",
+    video_urls: [await openAsBlob(process.argv[2], { type: "video/mp4" })],
+  },
+});
+for await (const event of stream) {
+  console.error(event.output); // all the text so far, every time
+}
+const result = await stream.done();
+console.log(result.output);
