@@ -205,6 +205,14 @@ def test_the_banner_says_where_which_providers_and_how(tmp_path):
     assert len(text.splitlines()) <= 24
 
 
+def test_the_banner_says_the_public_url_and_where_it_listens_all_the_same(tmp_path):
+    found = load(tmp_path, TELECINE_PUBLIC_URL="https://video.example.org")
+    text = serve.banner(found, "http://127.0.0.1:8484", None)
+    assert "listens on http://127.0.0.1:8484" in text
+    assert "Public   https://video.example.org" in text
+    assert "curl -sS https://video.example.org/openrouter/router/video" in text
+
+
 def test_the_banner_names_the_variable_that_unlocks_a_provider(tmp_path):
     text = serve.banner(load(tmp_path), "http://127.0.0.1:8484", None)
     assert "openrouter: needs a key in the environment variable OPENROUTER_API_KEY" in text

@@ -147,7 +147,7 @@ async def _serve(
     async with app.opened(settings) as opened:
         key = await _first_key(settings, opened.keys)
         # The sockets listen already: who calls from here on is answered.
-        typer.echo(banner(settings, address(settings, sockets), key, tls))
+        typer.echo(banner(settings, url_of(*sockets[0].getsockname()[:2]), key, tls))
         server = Server(
             opened.asgi, stop_seconds=settings.server.stop_seconds, on_stop=opened.stop, tls=tls
         )
@@ -184,24 +184,18 @@ async def _first_key(settings: Settings, keys: Keys) -> str | None:
 # ---------------------------------------------------------------- one screen
 
 
-def address(settings: Settings, sockets: Sequence[socket.socket]) -> str:
-    """What to call the server by: its public URL, else the address that it listens on."""
-    if settings.server.public_url:
-        return settings.server.public_url
-    host, port = sockets[0].getsockname()[:2]
-    return url_of(host, port)
-
-
 def url_of(host: str, port: int) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104 - every address, this machine's own among them
         host = "localhost"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def banner(settings: Settings, url: str, key: str | None, tls: Tls | None = None) -> str:
-    """Where it listens, which providers work, how to call it."""
+def banner(settings: Settings, here: str, key: str | None, tls: Tls | None = None) -> str:
+    """That it listens `here`, by which URL it is called, which providers work, how to call it."""
+    url = settings.server.public_url or here
     lines = [
-        f"Telecine {__version__} listens on {url}",
+        f"Telecine {__version__} listens on {here}",
+        *_in_column("Public", [url] if url != here else []),
         f"Data     {settings.data.dir}",
         *_in_column("Models", [_provider(*each) for each in _providers(settings).items()]),
         *_in_column("Key", _key_lines(settings, key)),
