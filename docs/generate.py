@@ -195,10 +195,12 @@ def video_extras() -> str:
 
 
 def video_output() -> str:
-    return _fields(VideoOutput, ["output", "usage"]) + "".join(
-        line.replace("| `", "| `usage.", 1)
-        for line in _fields(UsageInfo, tuple(UsageInfo.model_fields)).splitlines(keepends=True)[2:]
-    )
+    output = documents.schema(VideoOutput)["properties"]
+    usage = documents.schema(UsageInfo)["properties"]
+    lines = ["| field | type | |\n", "| --- | --- | --- |\n"]
+    for name, about in {**output, **{f"usage.{name}": usage[name] for name in usage}}.items():
+        lines.append(f"| `{name}` | {_type(about)} | {about.get('description', '')} |\n")
+    return "".join(lines)
 
 
 def _fields(model: type[BaseModel], names: Sequence[str]) -> str:
@@ -206,7 +208,9 @@ def _fields(model: type[BaseModel], names: Sequence[str]) -> str:
     lines = ["| field | type | default | |\n", "| --- | --- | --- | --- |\n"]
     for name, about in schema["properties"].items():
         default = "**needed**" if name in schema["required"] else _shown(about.get("default"))
-        lines.append(f"| `{name}` | {_type(about)} | {default} | {about.get('description', '')} |\n")
+        lines.append(
+            f"| `{name}` | {_type(about)} | {default} | {about.get('description', '')} |\n"
+        )
     return "".join(lines)
 
 

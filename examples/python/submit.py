@@ -5,6 +5,7 @@ import sys
 import time
 
 import fal_client
+
 import telecine
 
 telecine.connect(os.environ.get("TELECINE_URL", "http://127.0.0.1:8484"))

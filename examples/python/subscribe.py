@@ -4,6 +4,7 @@ import os
 import sys
 
 import fal_client
+
 import telecine
 
 telecine.connect(os.environ.get("TELECINE_URL", "http://127.0.0.1:8484"))

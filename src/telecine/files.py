@@ -267,7 +267,8 @@ class Files:
 
     async def check_room(self, key_id: str) -> None:
         """Raises Forbidden if the key's files take all that they may; before a body is read."""
-        await self._db.read(lambda tx: self._check_room(tx, key_id, 1))
+        if self._max_key_bytes:
+            await self._db.read(lambda tx: self._check_room(tx, key_id, 1))
 
     async def upload_settings(self, key_id: str) -> UploadSettings:
         row = await self._db.read(lambda tx: tx.fetch_one("storage_settings", key_id=key_id))

@@ -249,6 +249,12 @@ def openai_result(result: Result) -> Result:
     return Result(status=result.status, headers=headers, body=dumps({"error": error, **told}))
 
 
+def openai_error(error: BaseException) -> dict[str, Any]:
+    """The `error` object that ends a stream of OpenAI's API."""
+    status = error.status if isinstance(error, TelecineError) else 500
+    return openai_errors.told(_failure_body(error), status)
+
+
 def _failure_body(error: BaseException) -> dict[str, Any]:
     match error:
         case InputError():

@@ -7,8 +7,8 @@ The page is written when every row of rows.md was run, and only then; the last l
 
 import importlib.metadata
 import json
+import platform
 import re
-import shutil
 import subprocess
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -32,11 +32,7 @@ What fal's published clients do against an installed Telecine, one row per claim
 `ORIGIN` the server. **proxy** is `proxyUrl: {{url: ORIGIN + "/api/fal/proxy", when: "always"}}`, **mw**
 a `requestMiddleware` that maps fal's hosts to prefixes of ORIGIN, **env** the variables
 `FAL_RUN_HOST`, `FAL_QUEUE_RUN_HOST` and `SSL_CERT_FILE`. A row that differs from fal on purpose
-says so.
-
-| client | version |
-|---|---|
-{versions}
+says so. The clients ran on Node {node} and Python {python}.
 
 | row | area | client | what is called | what is expected | result |
 |---|---|---|---|---|---|
@@ -71,52 +67,48 @@ def rows():
     return {row[0]: Row(*row) for row in cells}
 
 
-class Clients:
-    """Names and versions of what drives the rows, by the short names of rows.md."""
+def clients():
+    """What drives the rows, by the short names of rows.md."""
+    return {
+        "J": _js("@fal-ai/client"),
+        "B": f"{_js('@fal-ai/client')} in a browser",
+        "old": _js("@fal-ai/serverless-client"),
+        "S": f"{_js('@fal-ai/server-proxy')} before {_js('@fal-ai/client')}",
+        "P": _python("fal-client"),
+        "F": "the calls of `fal` 1.83.0",
+        "O": f"{_python('openai')} for Python, {_js('openai')} for Node",
+        "H": "plain HTTP",
+    }
 
-    def __init__(self):
-        js = self._js
-        fal_client = f"`fal_client` {importlib.metadata.version('fal-client')}"
-        self.names = {
-            "J": f"{js('@fal-ai/client')} (Node)",
-            "B": f"{js('@fal-ai/client')} (Chromium)",
-            "old": f"{js('@fal-ai/serverless-client')} (Node)",
-            "S": f"{js('@fal-ai/server-proxy')} before {js('@fal-ai/client')}",
-            "P": fal_client,
-            "F": "`fal` 1.83.0, its calls",
-            "O": f"`openai` {importlib.metadata.version('openai')} (Python), {js('openai')} (Node)",
-            "H": "plain HTTP",
-        }
 
-    @property
-    def table(self):
-        node = subprocess.run(
-            [shutil.which("node"), "--version"], capture_output=True, text=True, check=True
-        )
-        found = re.findall(r"`(\S+)` (\d\S*)", " ".join(self.names.values()))
-        versions = dict.fromkeys([*found, ("Node", node.stdout.strip().removeprefix("v"))])
-        return "\n".join(f"| `{name}` | {version} |" for name, version in versions)
+def _js(package):
+    about = HERE / "js/node_modules" / package / "package.json"
+    return f"`{package}` {json.loads(about.read_text())['version']}"
 
-    @staticmethod
-    def _js(package):
-        about = HERE / "js/node_modules" / package / "package.json"
-        return f"`{package}` {json.loads(about.read_text())['version']}"
+
+def _python(package):
+    return f"`{package}` {importlib.metadata.version(package)}"
+
+
+def _said(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip("v\n")
 
 
 def page(table):
-    clients = Clients()
+    names = clients()
     tested = [row for row in table.values() if row.id not in DOCUMENTED]
     lines = [
         HEAD.format(
             passed=sum(row.result == "holds" for row in tested),
             tested=len(tested),
             documented=len(DOCUMENTED),
-            versions=clients.table,
+            node=_said("node", "--version"),
+            python=platform.python_version(),
         )
     ]
     for row in table.values():
         result = f"{row.result}. {row.note}" if row.note else row.result
-        cells = (row.id, row.area, clients.names[row.client], row.call, row.expected, result)
+        cells = (row.id, row.area, names[row.client], row.call, row.expected, result)
         lines.append(f"| {' | '.join(cells)} |\n")
     return "".join(lines)
 

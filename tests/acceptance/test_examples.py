@@ -63,9 +63,7 @@ def folder(tmp_path_factory):
 def test_every_example_is_run():
     files = [path.relative_to(EXAMPLES) for path in EXAMPLES.rglob("*")]
     runnable = {
-        str(path)
-        for path in files
-        if path.suffix in PROGRAMS and "node_modules" not in path.parts
+        str(path) for path in files if path.suffix in PROGRAMS and "node_modules" not in path.parts
     }
     assert runnable - {"first-run.sh"} == set(SAYS)
 

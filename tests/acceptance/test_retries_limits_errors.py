@@ -86,7 +86,7 @@ def test_c107_submits_above_the_limit_wait_their_turn(limited, python):
         if isinstance(status, fal_client.Queued)
     ]
     changes = [position for position, _ in itertools.groupby(positions)]
-    assert changes[-1] == 0
+    assert len(changes) > 1
     assert changes == sorted(set(changes), reverse=True)
     assert [handle.get()["output"] for handle in handles] == ["x"] * 5
 

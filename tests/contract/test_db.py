@@ -242,3 +242,35 @@ def parameters(text):
     import re
 
     return re.findall(r":(\w+)", text)
+
+
+def test_what_was_deleted_is_nowhere_on_the_disk_after_a_scrub(run, database, tmp_path):
+    """Also while others read and write, and have it open without doing either."""
+    secret = "a secret that is long enough to be found " * 2_000
+
+    async def put(tx):
+        await tx.execute("storage_settings_put", key_id="k", expires_seconds=None, acl=secret)
+
+    async def forget(tx):
+        await tx.execute("storage_settings_put", key_id="k", expires_seconds=None, acl=None)
+
+    def is_on_disk():
+        return any(secret[:40].encode() in path.read_bytes() for path in tmp_path.rglob("*.db*"))
+
+    async def busy(db):
+        for number in range(200):
+            await db.write(adopt(f"k{number}", f"s{number}"))
+            await db.read(known)
+
+    async def work():
+        async with database() as db, database() as other:
+            await db.write(put)
+            await other.read(known)
+            assert is_on_disk()
+            neighbour = asyncio.create_task(busy(other))
+            await db.write(forget)
+            await db.scrub()
+            assert not is_on_disk()
+            await neighbour
+
+    run(work())

@@ -285,6 +285,21 @@ def test_an_operators_key_that_no_header_could_carry_is_refused(opened, run, key
     run(story())
 
 
+def test_the_command_lines_key_is_the_same_every_time_and_leaves_the_others_be(opened, run):
+    async def story():
+        async with opened() as keys:
+            await keys.ensure("operator:key")
+            key = await keys.command_line()
+            assert await keys.command_line() == key
+            assert (await keys.check(f"Key {key}")).scopes == {"API"}
+            await keys.check("Key operator:key")
+        async with opened() as keys:
+            assert await keys.command_line() == key
+            assert len(await keys.list()) == 2
+
+    run(story())
+
+
 # ---------------------------------------------------------------- temporary tokens
 
 

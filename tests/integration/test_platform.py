@@ -962,6 +962,7 @@ def test_a_temporary_token_is_not_for_the_platform(serve):
         (("POST", "/v1/compute/instances", None), 501, "not_implemented"),
         (("GET", "/v1/serverless/apps/a/b/queue", None), 501, "not_implemented"),
         (("GET", "/v1/account/focus", None), 501, "not_implemented"),
+        (("GET", "/v1/account/focus", "[::1"), 501, "not_implemented"),
     ],
 )
 def test_failures_have_the_platforms_own_shape(serve, call, status, kind):
@@ -991,6 +992,58 @@ def test_a_bug_is_told_as_a_server_error_and_nothing_more(serve):
 def test_webhooks_come_from_this_machine_wherever_it_is(serve):
     answer = serve(lambda server: server.stranger("GET", "/v1/meta"))
     assert answer.json == {"webhook_ip_ranges": []}
+
+
+# ---------------------------------------------------------------- our own API
+
+
+def misfits(value, schema, schemas, path="$"):
+    """Where an answer has a member too few, too many or of another type than is documented."""
+    if "$ref" in schema:
+        return misfits(value, schemas[schema["$ref"].rpartition("/")[2]], schemas, path)
+    kinds = schema.get("type", ())
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    types = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int}
+    types |= {"number": int | float, "null": type(None)}
+    if kinds and not any(isinstance(value, types[kind]) for kind in kinds):
+        return [f"{path} is no {kinds}"]
+    found = []
+    if isinstance(value, dict) and "properties" in schema:
+        names = set(schema["properties"])
+        found += [f"{path}.{name}" for name in names ^ set(value)]
+        for name in names & set(value):
+            found += misfits(value[name], schema["properties"][name], schemas, f"{path}.{name}")
+    if isinstance(value, list):
+        for item in value:
+            found += misfits(item, schema["items"], schemas, f"{path}[]")
+    return found
+
+
+def test_our_own_api_answers_as_its_document_says(serve):
+    async def test(server):
+        document = (await server.stranger("GET", "/telecine/v1/openapi.json")).json
+        schemas = document["components"]["schemas"]
+        done = await server.house.submit(
+            "chat", key=server.plain.key_id, webhook_url="https://example.org/hook?secret"
+        )
+        server.house.pipeline.go.set()
+        await server.house.ended(done)
+        base = "/telecine/v1"
+        (delivery,) = (await server.call("GET", f"{base}/deliveries")).json["deliveries"]
+        of_a_page = set(delivery) - set(schemas["Delivery"]["properties"])
+        assert of_a_page == {"last_status", "last_detail"}
+        for path, template in (
+            (f"{base}/requests", "/requests"),
+            (f"{base}/requests/{done}", "/requests/{id}"),
+            (f"{base}/models", "/models"),
+            (f"{base}/deliveries/{delivery['id']}", "/deliveries/{id}"),
+        ):
+            answer = await server.call("GET", path)
+            call = document["paths"][f"{base}{template}"]["get"]
+            schema = call["responses"]["200"]["content"]["application/json"]["schema"]
+            assert misfits(answer.json, schema, schemas) == [], path
+
+    serve(test)
 
 
 # ---------------------------------------------------------------- whatever is asked

@@ -428,6 +428,16 @@ def test_long_bare_base64_in_a_data_member_goes_to_disk(run, tmp_path, gap, size
     assert document == {"input_audio": {"data": ("", sound()), "format": "mp3"}}
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
+@pytest.mark.parametrize("gap", ["\\r\\n", "\\n", " ", "\\t"])
+def test_white_space_may_stand_anywhere_however_the_pieces_fall(run, tmp_path, size, gap):
+    data = random.Random(7).randbytes(BIG)
+    text = base64.b64encode(data).decode()
+    text = gap.join(text[i : i + 77] for i in range(0, len(text), 77))
+    body = f'["{MP4}{text}"]'.encode()
+    assert run(scan(tmp_path, body, sizes=forever(size))) == [("video/mp4", data)]
+
+
 def test_its_slashes_may_be_escaped(run, tmp_path):
     text = base64.b64encode(sound()).replace(b"/", b"\\/")
     document = run(scan(tmp_path, b'{"data":"' + text + b'"}'))

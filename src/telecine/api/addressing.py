@@ -175,12 +175,18 @@ def _internal(host: str, path: str) -> str:
     return (root + path).rstrip("/") or "/"
 
 
+# What follows is a model's name, whose slashes OpenAI's SDKs encode.
+_NAMED = b"/openrouter/router/openai/v1/models/"
+
+
 def _plain(raw: bytes) -> str:
     """`raw` decoded, without doubled or final slashes.
 
     Raises NotFound for what one server reads differently from the next: encoded slashes,
-    dot segments, NUL and what is not UTF-8. No path of ours has any of them.
+    dot segments, NUL and what is not UTF-8. No path of ours has any of them, but for models' names.
     """
+    if raw.startswith(_NAMED):
+        raw = raw.replace(b"%2F", b"/").replace(b"%2f", b"/")
     if raw.isascii() and b"%" not in raw and b"//" not in raw and b"/." not in raw:
         return raw.decode().rstrip("/") or "/"
     segments = []

@@ -1,20 +1,23 @@
-"""What describes an endpoint: the OpenAPI document of its queue, and llms.txt.
+"""What describes an endpoint: the OpenAPI document of its queue, llms.txt, a page for people.
 
 Both are made from the models that judge the input, so they cannot say anything else.
 """
 
 from __future__ import annotations
 
+import html
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from telecine import wire
 from telecine.api.addressing import Address, address
-from telecine.endpoints import ENDPOINTS, Endpoint, UsageInfo
+from telecine.endpoints import ENDPOINTS, OPENAI_BASE, Endpoint, UsageInfo
 from telecine.errors import NotFound
+from telecine.models import Api
 
 
 async def openapi(request: Request) -> Response:
@@ -34,6 +37,24 @@ async def llms(request: Request) -> Response:
     )
 
 
+async def page(request: Request) -> Response:
+    """`GET /models/{endpoint}` and `.../api`: for people who follow a link."""
+    endpoint = _endpoint(request.path_params["endpoint"])
+    at = address(request.scope)
+    return HTMLResponse(
+        _PAGE.format(
+            id=endpoint.id,
+            description=html.escape(endpoint.description),
+            guide=html.escape(f"{at.run}/models/{endpoint.id}/llms.txt"),
+            schema=html.escape(
+                f"{at.run}/api/openapi/queue/openapi.json?endpoint_id={endpoint.id}"
+            ),
+            call=html.escape(f"POST {at.run}/{endpoint.id}"),
+        ),
+        headers={"content-security-policy": "default-src 'none'", "vary": "host"},
+    )
+
+
 def _endpoint(id: str) -> Endpoint:
     endpoint = ENDPOINTS.get(id)
     if endpoint is None:
@@ -44,12 +65,14 @@ def _endpoint(id: str) -> Endpoint:
 # ---------------------------------------------------------------- schemas as fal writes them
 
 
-def schema(model: type[BaseModel], order: tuple[str, ...] | None = None) -> dict[str, Any]:
+def schema(
+    model: type[BaseModel], order: tuple[str, ...] | None = None, title: str = ""
+) -> dict[str, Any]:
     """The published schema of `model`: the properties in `order`, no mention of null."""
     raw = model.model_json_schema(ref_template="#/components/schemas/{model}")
     order = order or tuple(raw["properties"])
     return {
-        "title": model.__name__,
+        "title": title or model.__name__,
         "type": "object",
         "x-fal-order-properties": list(order),
         "properties": {name: _property(raw["properties"][name]) for name in order},
@@ -127,14 +150,23 @@ def queue_document(endpoint: Endpoint, at: Address) -> dict[str, Any]:
             },
             "schemas": {
                 "QueueStatus": _QUEUE_STATUS,
-                given: schema(endpoint.input, endpoint.order),
-                made: schema(endpoint.output),
-                "UsageInfo": schema(UsageInfo),
+                **_schemas(endpoint, given, made),
             },
         },
         "paths": _paths(f"/{name}", given, made),
         "servers": [{"url": at.queue}],
         "security": [{"apiKeyAuth": []}],
+    }
+
+
+def _schemas(endpoint: Endpoint, given: str, made: str) -> dict[str, Any]:
+    if endpoint.output is None:
+        # OpenAI's own JSON: fal publishes no more of it than that
+        return {given: {"type": "object", "additionalProperties": True}, made: {}}
+    return {
+        given: schema(endpoint.input, endpoint.order, endpoint.title),
+        made: schema(endpoint.output),
+        "UsageInfo": schema(UsageInfo),
     }
 
 
@@ -175,6 +207,25 @@ def _content(name: str) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
 
 
+# ---------------------------------------------------------------- the page for people
+
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{id}</title>
+<h1>{id}</h1>
+<p>{description}</p>
+<pre>{call}</pre>
+<ul>
+<li><a href="{guide}">What goes in and comes out, with examples</a></li>
+<li><a href="{schema}">OpenAPI</a></li>
+</ul>
+</html>
+"""
+
+
 # ---------------------------------------------------------------- llms.txt
 
 _LLMS = """\
@@ -195,7 +246,7 @@ The tokens of the model that answers, at that model's own price; `usage.cost` is
 
 ## API Information
 
-`POST {run}/{id}` answers at once, `POST {run}/{id}/stream` as the text grows (server-sent events),
+{answers}
 `POST {queue}/{id}` puts the request in the queue. Every call needs `Authorization: Key <key>`.
 
 ### Input Schema
@@ -208,6 +259,26 @@ The tokens of the model that answers, at that model's own price; `usage.cost` is
 
 ## Usage Examples
 
+{usage}
+### cURL
+
+```bash
+curl {run}/{id} \\
+  -H "Authorization: Key $FAL_KEY" -H "Content-Type: application/json" \\
+  -d '{example}'
+```
+
+## Additional Resources
+
+- [OpenAPI]({run}/api/openapi/queue/openapi.json?endpoint_id={id})
+- [Models]({run}/telecine/v1/models)
+"""
+
+_ANSWERS = """\
+`POST {run}/{id}` answers at once,
+`POST {run}/{id}/stream` as the text grows (server-sent events),"""
+
+_CLIENTS = """\
 ### Python
 
 ```python
@@ -225,38 +296,57 @@ import {{ fal }} from "@fal-ai/client";
 const result = await fal.subscribe("{id}", {{ input: {example} }});
 console.log(result.data.output);
 ```
+"""
 
-### cURL
+_OPENAI_ANSWERS = """\
+`POST {run}/{id}` answers as OpenAI's API does, with `"stream": true` as it comes;"""
 
-```bash
-curl {run}/{id} \\
-  -H "Authorization: Key $FAL_KEY" -H "Content-Type: application/json" \\
-  -d '{example}'
+_OPENAI_CLIENTS = """\
+### Python
+
+```python
+import os
+
+from openai import OpenAI
+
+client = OpenAI(base_url="{run}/{base}", api_key=os.environ["FAL_KEY"])
+answer = client.{method}(**{example})
 ```
 
-## Additional Resources
+### JavaScript
 
-- [OpenAPI]({run}/api/openapi/queue/openapi.json?endpoint_id={id})
-- [Models]({run}/telecine/v1/models)
+```javascript
+import OpenAI from "openai";
+
+const client = new OpenAI({{ baseURL: "{run}/{base}", apiKey: process.env.FAL_KEY }});
+const answer = await client.{method}({example});
+```
 """
+_METHODS: Mapping[Api, str] = {
+    "chat": "chat.completions.create",
+    "responses": "responses.create",
+    "embeddings": "embeddings.create",
+}
 
 
 def _llms(endpoint: Endpoint, *, run: str, queue: str) -> str:
-    example = {
-        "prompt": "What happens in this video?",
-        "model": "google/gemini-2.5-flash",
-        "video_urls": ["https://example.org/clip.mp4"],
+    facts = {
+        "id": endpoint.id,
+        "description": endpoint.description,
+        "category": endpoint.category,
+        "run": run,
+        "queue": queue,
+        "base": OPENAI_BASE,
+        "method": _METHODS[endpoint.api] if endpoint.api else "",
+        "input": "What OpenAI's API takes.",
+        "output": "What OpenAI's API gives.",
+        "example": wire.dumps(endpoint.example),
     }
-    return _LLMS.format(
-        id=endpoint.id,
-        description=endpoint.description,
-        category=endpoint.category,
-        run=run,
-        queue=queue,
-        input=_listed(schema(endpoint.input, endpoint.order)),
-        output=_listed(schema(endpoint.output)),
-        example=wire.dumps(example),
-    )
+    if endpoint.output is not None:
+        facts["input"] = _listed(schema(endpoint.input, endpoint.order))
+        facts["output"] = _listed(schema(endpoint.output))
+    answers, usage = (_OPENAI_ANSWERS, _OPENAI_CLIENTS) if endpoint.api else (_ANSWERS, _CLIENTS)
+    return _LLMS.format(**facts, answers=answers.format(**facts), usage=usage.format(**facts))
 
 
 def _listed(schema: dict[str, Any]) -> str:

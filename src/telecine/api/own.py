@@ -17,6 +17,7 @@ from telecine.api.parts import Parts
 from telecine.db.base import Row, Transaction
 from telecine.errors import BadRequest, NotFound, ProviderError
 from telecine.providers.base import Model, Provider
+from telecine.providers.registry import Registry
 
 _TIMES = ("created_at", "started_at", "finished_at", "ended_at", "at")
 _MODELS_SECONDS = 10.0
@@ -80,23 +81,27 @@ class Own:
 
     async def models(self, request: Request) -> Response:
         """Every model of every provider, by the name to ask for; and who could not be asked."""
-        providers = self._registry.providers
-        found = await asyncio.gather(*map(_models, providers.values()))
+        found = await listed(self._registry)
         return _json(
             {
                 "models": [
                     _model(name, model)
-                    for name, models in zip(providers, found, strict=True)
+                    for name, models in found.items()
                     if not isinstance(models, str)
                     for model in models
                 ],
                 "unavailable": {
-                    name: models
-                    for name, models in zip(providers, found, strict=True)
-                    if isinstance(models, str)
+                    name: models for name, models in found.items() if isinstance(models, str)
                 },
             }
         )
+
+
+async def listed(registry: Registry) -> dict[str, list[Model] | str]:
+    """What each provider offers, or why it does not say."""
+    providers = registry.providers
+    found = await asyncio.gather(*map(_models, providers.values()))
+    return dict(zip(providers, found, strict=True))
 
 
 async def _models(provider: Provider) -> list[Model] | str:

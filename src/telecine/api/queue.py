@@ -92,7 +92,9 @@ class GetResult:
         job = await _find(self._parts, scope, logs=False)
         if not wire.is_finished(job):
             raise BadRequest("Request is still in progress")
-        await send_result(send, await self._parts.queue.result(job.id))
+        result = await self._parts.queue.result(job.id)
+        is_openai = endpoints.ENDPOINTS[job.endpoint].api is not None
+        await send_result(send, wire.openai_result(result) if is_openai else result)
 
 
 class Cancel:

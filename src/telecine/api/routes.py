@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route, Router, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from telecine import endpoints
-from telecine.api import documents, platform, queue, tokens, uploads, webhooks
+from telecine.api import documents, openai, own_document, platform, queue, tokens, uploads, webhooks
 from telecine.api.addressing import RESERVED, Addressing
 from telecine.api.auth import Guard, OpenKeys, OwnMachineOnly
 from telecine.api.edge import Edge
@@ -27,14 +27,16 @@ def _routes(parts: Parts) -> list[BaseRoute]:
     health, own = Health(parts), Own(parts)
     run, stream, result = Run(parts), Stream(parts), queue.GetResult(parts)
     one = "/queue/{app:path}/requests/{id}"
+    router = [endpoint.id for endpoint in endpoints.ENDPOINTS.values() if endpoint.api is None]
 
     def keyed(handler: Any) -> ASGIApp:
         return guard(request_response(handler))
 
     return [
         # Run and stream.
-        *(Route(f"/{name}", guard(run), methods=["POST"]) for name in endpoints.ENDPOINTS),
-        *(Route(f"/{name}/stream", guard(stream), methods=["POST"]) for name in endpoints.ENDPOINTS),
+        *(Route(f"/{name}", guard(run), methods=["POST"]) for name in router),
+        *(Route(f"/{name}/stream", guard(stream), methods=["POST"]) for name in router),
+        *openai.routes(parts, guard),
         # The queue.
         Route(f"{one}/status/stream", guard(queue.StatusStream(parts)), methods=["GET"]),
         Route(f"{one}/status", guard(queue.Status(parts)), methods=["GET"]),
@@ -51,6 +53,7 @@ def _routes(parts: Parts) -> list[BaseRoute]:
         Route("/telecine/v1/requests", keyed(own.requests), methods=["GET"]),
         Route("/telecine/v1/requests/{id}", keyed(own.request), methods=["GET"]),
         Route("/telecine/v1/models", keyed(own.models), methods=["GET"]),
+        Route("/telecine/v1/openapi.json", own_document.openapi, methods=["GET"]),
         *webhooks.routes(guard, parts.deliveries, parts.signing_keys),
         # For everybody.
         Route("/", health.hello),
@@ -59,6 +62,8 @@ def _routes(parts: Parts) -> list[BaseRoute]:
         Route("/metrics", keyed(health.metrics), methods=["GET"]),
         Route("/api/openapi/queue/openapi.json", documents.openapi),
         Route("/models/{endpoint:path}/llms.txt", documents.llms),
+        Route("/models/{endpoint:path}/api", documents.page),
+        Route("/models/{endpoint:path}", documents.page),
     ]
 
 

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
@@ -43,7 +44,8 @@ class Stream:
             events = self._parts.worker.stream(
                 request, start_seconds=start_seconds, store_io=keeps_payloads(scope)
             )
-            async with while_connected(receive), answer(events) as live:
+            live = Live()
+            async with while_connected(receive), answer(events, live):
                 await _send_all(live, request, send)
 
 
@@ -124,19 +126,26 @@ class Live:
                 await self._news.wait()
 
 
+class Listener(Protocol):
+    """Where the events of an answer go: `take` each, then `end` with what went wrong, if it did."""
+
+    def take(self, event: Event) -> None: ...
+
+    def end(self, error: Exception | None) -> None: ...
+
+
 @asynccontextmanager
-async def answer(events: AsyncGenerator[Event, None]) -> AsyncIterator[Live]:
+async def answer(events: AsyncGenerator[Event, None], listener: Listener) -> AsyncIterator[None]:
     """Reads `events` in a task of its own, and stops it when the block ends."""
-    live = Live()
-    reader = asyncio.create_task(_read(events, live))
+    reader = asyncio.create_task(_read(events, listener))
     try:
-        yield live
+        yield
     finally:
         reader.cancel()
         await asyncio.wait({reader})
 
 
-async def _read(events: AsyncGenerator[Event, None], live: Live) -> None:
+async def _read(events: AsyncGenerator[Event, None], live: Listener) -> None:
     error: Exception | None = Cancelled()
     try:
         async with aclosing(events):

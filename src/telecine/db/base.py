@@ -36,6 +36,8 @@ class DatabaseFailed(TelecineError):
     Nothing of the operation was kept; it is not to blame, and may be tried again.
     """
 
+    type = "storage_unavailable"
+    status = 503
     retryable = True
 
 

@@ -165,13 +165,8 @@ class Proxy:
         host, port = (match["v6"] or match["host"]).rstrip("."), int(match["port"])
         if is_fal(host):
             await self._to_fal(port, reader, writer)
-            return
-        started, outcome = time.monotonic(), "broke off"
-        try:
-            outcome = await self._pass(host, port, reader, writer)
-        finally:
-            milliseconds = round((time.monotonic() - started) * 1000)
-            self._on_call(Call("CONNECT", f"{host}:{port}", outcome, milliseconds))
+        else:
+            await self._pass(host, port, reader, writer)
 
     async def _to_fal(self, port: int, reader: StreamReader, writer: StreamWriter) -> None:
         """The gateway tells of the calls inside, one by one."""
@@ -183,20 +178,28 @@ class Proxy:
         writer.write(_ESTABLISHED)
         await _join((reader, writer), there)
 
-    async def _pass(self, host: str, port: int, reader: StreamReader, writer: StreamWriter) -> str:
-        """What became of it, in a word."""
+    async def _pass(self, host: str, port: int, reader: StreamReader, writer: StreamWriter) -> None:
+        """To the real host, its bytes untouched; told when it is known what becomes of it."""
+        started = time.monotonic()
+
+        def tell(outcome: str) -> None:
+            milliseconds = round((time.monotonic() - started) * 1000)
+            self._on_call(Call("CONNECT", f"{host}:{port}", outcome, milliseconds))
+
         if self._way_out is None:
+            tell("403")
             detail = f"telecine exec --only-fal: {host} is not one of fal's hosts"
             await _answer(writer, "403 Forbidden", detail)
-            return "403"
+            return
         try:
             there = await self._way_out.connect(host, port)
         except NoWay as error:
+            tell("502")
             await _answer(writer, "502 Bad Gateway", str(error))
-            return "502"
+            return
+        tell("passed")
         writer.write(_ESTABLISHED)
         await _join((reader, writer), there)
-        return "passed"
 
 
 async def _read(reader: StreamReader) -> _Asked | None:

@@ -393,9 +393,11 @@ class _Base64:
             except binascii.Error:
                 pass
             else:
-                # a padded group does not tell whether more comes after it
-                if not block.endswith(b"=", 0, end):
-                    self._rest = block[end:]
+                # a padded group does not tell whether more comes after it, and what is no whole
+                # group yet was not looked at
+                rest = block[end:]
+                if not block.endswith(b"=", 0, end) and _PLAIN.fullmatch(rest):
+                    self._rest = rest
                     return decoded
         return self.text(_unescaped(raw))
 
@@ -421,6 +423,9 @@ class _Base64:
         if len(self._rest) == 1:
             raise _Undecodable("is cut off: its base64 ends in the middle of a byte")
         return _strict(self._rest + b"=" * (-len(self._rest) % 4))
+
+
+_PLAIN = re.compile(rb"[A-Za-z0-9+/]*")
 
 
 def _strict(block: bytes) -> bytes:

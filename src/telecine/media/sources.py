@@ -484,7 +484,7 @@ def _scheme(text: str) -> str:
 def _echo(text: str) -> str:
     """The name as an error shows it: no data, no query string, not long."""
     scheme = _scheme(text)
-    if scheme in ("http", "https"):
+    if "://" in text:
         return shown_url(text)
     return shown_text(text, 40 if scheme == "data" else 200)
 

@@ -15,7 +15,16 @@ OWN = "localhost:8484"
 def arrive(run):
     """Where a request ends up: (internal path, query, base URLs)."""
 
-    def arrive(path, host=OWN, *, target=None, method="GET", public_url=None, scheme="http"):
+    def arrive(
+        path,
+        host=OWN,
+        *,
+        target=None,
+        stands_for=None,
+        method="GET",
+        public_url=None,
+        scheme="http",
+    ):
         seen = {}
 
         async def app(scope, _receive, _send):
@@ -24,6 +33,8 @@ def arrive(run):
         headers = [(b"host", host.encode())]
         if target is not None:
             headers.append((b"x-fal-target-url", target.encode()))
+        if stands_for is not None:
+            headers.append((b"x-telecine-host", stands_for.encode()))
         scope = {
             "type": "http",
             "method": method,
@@ -196,6 +207,24 @@ def test_fals_hosts_are_answered_with_fals_hosts(arrive, host):
 def test_the_public_url_wins(arrive):
     at = arrive("/a/b", "queue.fal.run", public_url="https://video.example.org/")[2]
     assert at.queue == "https://video.example.org/queue"
+
+
+def test_who_stands_for_fal_is_answered_with_fals_names(arrive):
+    public = "https://video.example.org"
+    path, _, at = arrive("/a/b", OWN, stands_for="queue.fal.run", public_url=public)
+    assert path == "/queue/a/b"
+    assert (at.run, at.queue, at.rest) == (
+        "https://fal.run",
+        "https://queue.fal.run",
+        "https://rest.fal.ai",
+    )
+    assert at.files == "https://v3.fal.media/files"
+
+
+@pytest.mark.parametrize("stands_for", ["", "example.org", "queue.example.org"])
+def test_nobody_stands_for_others(arrive, stands_for):
+    path, _, at = arrive("/a/b", OWN, stands_for=stands_for)
+    assert (path, at.run) == ("/a/b", f"http://{OWN}")
 
 
 @pytest.mark.parametrize("host", ["", 'x"y', "a b", "h\xe9"])

@@ -125,7 +125,8 @@ def test_an_answer_is_gathered_at_its_own_speed(run):
         yield Done("stop")
 
     async def main():
-        async with answer(events()) as live:
+        live = Live()
+        async with answer(events(), live):
             await live.wait(float("inf"), 10)
             return live
 
@@ -148,7 +149,8 @@ def test_waiting_ends_when_the_text_is_long_enough(run):
         await gate.wait()
 
     async def main():
-        async with answer(events()) as live:
+        live = Live()
+        async with answer(events(), live):
             await live.wait(4, 10)
             return live.text(), live.has_ended
 
@@ -166,7 +168,8 @@ def test_leaving_early_closes_the_upstream(run):
             closed.append(True)
 
     async def main():
-        async with answer(events()) as live:
+        live = Live()
+        async with answer(events(), live):
             await live.wait(1, 10)
 
     run(main())
@@ -180,7 +183,8 @@ def test_a_failure_ends_the_answer_with_the_text_so_far(run, error):
         raise error
 
     async def main():
-        async with answer(events()) as live:
+        live = Live()
+        async with answer(events(), live):
             await live.wait(float("inf"), 10)
             return live
 
@@ -194,7 +198,8 @@ def test_an_upstream_that_cancels_itself_does_not_hang_the_answer(run):
         raise asyncio.CancelledError
 
     async def main():
-        async with answer(events()) as live:
+        live = Live()
+        async with answer(events(), live):
             await live.wait(float("inf"), 10)
             return live.error
 

@@ -76,7 +76,7 @@ _NOT_OFFERED = (
 
 
 async def _not_offered(request: Request) -> Response:
-    raise NotOffered(f"This server does not offer {request.url.path[:200]}")
+    raise NotOffered(f"This server does not offer {request.scope['path'][:200]}")
 
 
 class _Admins:
