@@ -138,7 +138,7 @@ def _command(path: str, command: TyperCommand) -> str:
     arguments = [each for each in command.params if isinstance(each, TyperArgument)]
     options = [each for each in command.params if not isinstance(each, TyperArgument)]
     usage = " ".join([path, *("[OPTIONS]" for _ in options[:1]), *map(_metavar, arguments)])
-    lines = [f"\n## {path}\n\n", f"    {usage}\n\n", f"{_paragraphs(command.help)}\n"]
+    lines = [f"\n## {path}\n\n", f"`{usage}`\n\n", f"{_paragraphs(command.help)}\n"]
     if command.params:
         lines.append("\n| | |\n| --- | --- |\n")
     lines += [f"| `{_metavar(each)}` | {each.help} |\n" for each in arguments]

@@ -164,7 +164,10 @@ def _folder() -> Kind:
     def read(value: Any) -> Path:
         text: str = _expect(value, str, Path)
         _require(str(text))
-        return Path(text).expanduser()
+        try:
+            return Path(text).expanduser()
+        except RuntimeError as error:  # the home of a user whom nobody knows
+            raise ValueError("no such home") from error
 
     return Kind("a folder; relative ones start at the settings file, else at the current one", read)
 

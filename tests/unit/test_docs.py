@@ -11,6 +11,7 @@ from pydantic_core import core_schema
 
 from telecine import errors, telemetry
 from telecine.providers import echo
+from telecine.providers.local_prompt import Wish, understand
 from telecine.settings import ProviderSettings, rows
 
 ROOT = Path(__file__).parents[2]
@@ -57,9 +58,9 @@ def test_every_error_type_is_explained():
 def error_types():
     """Every type of ours that a caller can be told: where an error is made, its own or its class's.
 
-    A 400, 401, 403, 404, 409 and 413 tell none.
+    A 400, 401, 403, 404, 409, 413 and a bare 500 tell none.
     """
-    silent = ("AuthError", "Forbidden", "NotFound", "BadRequest", "Conflict", "PayloadTooLarge")
+    silent = ("TelecineError", "AuthError", "Forbidden", "NotFound", "BadRequest", "Conflict", "PayloadTooLarge")
     found = set()
     for path in SOURCE.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
@@ -99,6 +100,14 @@ def test_every_echo_model_is_explained():
     forms = re.findall(r"^    ([a-zA-Z-]+)  ", echo.__doc__, re.MULTILINE)
     assert len(forms) == 7
     assert {f"echo/{form}" for form in forms} <= names(page("reference/providers.md"))
+
+
+def test_the_embedded_models_understand_the_phrases_that_are_named():
+    table = page("reference/local-models.md").partition("| to choose |")[2].partition("\n\n")[0]
+    phrases = re.findall(r'"([^"]+)"', table)
+    assert len(phrases) > 10
+    assert {phrase: understand(phrase).left for phrase in phrases} == dict.fromkeys(phrases, ())
+    assert all(understand(phrase) != Wish() for phrase in phrases)
 
 
 def test_every_metric_is_explained():

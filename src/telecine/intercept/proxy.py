@@ -133,7 +133,7 @@ class Proxy:
         self._tasks.add(task)
         try:
             await self._serve(reader, writer)
-        except (ConnectionError, asyncio.CancelledError):
+        except (OSError, asyncio.CancelledError):
             writer.transport.abort()  # one of the two has gone, or all this ends
         finally:
             self._tasks.discard(task)
@@ -143,7 +143,7 @@ class Proxy:
         asked = await _read(reader)
         if asked is None:
             await _answer(writer, "400 Bad Request", "This is an HTTP proxy")
-        elif not hmac.compare_digest(asked.login, self._login):
+        elif not hmac.compare_digest(asked.login.encode(), self._login.encode()):
             await _answer(
                 writer,
                 "407 Proxy Authentication Required",

@@ -4,18 +4,21 @@
     local/transcribe   speech alone
     local/read         on-screen text alone
 
+Of a sound file there is the speech, of an image the text.
+
 No language model writes the answer, so a prompt picks parts, language, time range and form, and is
 not otherwise followed (`local_prompt`); the log says so. Everything runs on this machine, in one
 process of its own that is given sound and pictures only (`local_child`), one job at a time.
 
 Usage: prompt tokens are the words of the prompt, completion tokens the words of the answer.
-`by_modality` proves what was consumed: "video" is the number of frames looked at, "audio" the
-seconds of sound listened to. It costs nothing.
+`by_modality` proves what was consumed: "video" is the number of frames looked at, "image" of
+images, "audio" the seconds of sound listened to. It costs nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -26,13 +29,16 @@ from typing import Any, Self
 
 from telecine.errors import InputError, ProviderFailed, ProviderRejected, ProviderUnavailable
 from telecine.models import (
+    AUDIO_FORMATS,
+    IMAGE_FORMATS,
+    Audio,
     AudioChunk,
     Call,
     Capabilities,
     DecodedPart,
     Decoder,
     Delta,
-    LinkPart,
+    Image,
     Log,
     Part,
     ProviderEvent,
@@ -44,10 +50,11 @@ from telecine.processes import ChildDied, ChildFailed
 from telecine.providers import local_prompt, local_report
 from telecine.providers import local_weights as weights
 from telecine.providers.base import Health, Model
+from telecine.providers.body import loc
 from telecine.providers.local_captions import Caption, Captions, Line
 from telecine.providers.local_engine import Engine, Loaded
 from telecine.providers.local_prompt import Span, Wish
-from telecine.providers.local_report import Form, Meter, PartName, Said, Shots
+from telecine.providers.local_report import Form, MediumName, Meter, PartName, Said, Shots
 
 _MODELS: Mapping[str, tuple[PartName, ...]] = {
     "report": ("speech", "text", "shots"),
@@ -64,6 +71,16 @@ _PART_WORDS: Mapping[PartName, str] = {
     "text": "on-screen text",
     "shots": "shots",
 }
+_FOUND_IN: Mapping[MediumName, tuple[PartName, ...]] = {
+    "video": ("speech", "text", "shots"),
+    "image": ("text",),
+    "audio": ("speech",),
+}
+_MISSING_IN: Mapping[MediumName, str] = {
+    "video": "",
+    "image": "an image has none",
+    "audio": "a sound file has none",
+}
 _ENGINES: Mapping[PartName, tuple[str, ...]] = {
     "speech": ("faster_whisper", "onnxruntime"),
     "text": ("rapidocr", "onnxruntime"),
@@ -73,6 +90,8 @@ _ENGINES: Mapping[PartName, tuple[str, ...]] = {
 # Text is found on a small picture and read from this one; cuts need no pixels at all.
 _FRAMES_PER_SECOND = 1.0
 _READ_SIDE = 1280
+_STILL_SIDE = 2048
+_STILL_MIN_SCORE = 0.75
 _CUT_SIDE = 64
 
 _BYTES_PER_SECOND = 2 * 16000
@@ -103,13 +122,18 @@ class Local:
 
     async def capabilities(self, model: str) -> Capabilities:
         """Raises ProviderRejected also when the engines that `model` needs are not installed."""
-        self._require(self._offered(model))
-        return Capabilities(delivery=("decoded",))
+        offered = self._offered(model)
+        self._require(offered)
+        return Capabilities(
+            delivery=("decoded",),
+            images=IMAGE_FORMATS if "text" in offered else (),
+            audio=AUDIO_FORMATS if "speech" in offered else (),
+        )
 
     async def generate(self, call: Call) -> AsyncGenerator[ProviderEvent, None]:
         offered = self._offered(call.model)
-        clips = [_clip(part) for part in call.parts]
         wish = local_prompt.understand(call.prompt, offered)
+        clips = [_clip(part, wish.parts) for part in call.parts]
         run = _Run(self._engine, call, wish, clips)
         if not clips:
             yield Delta(run.meter.take(_without_video(f"{self.name}/{call.model}", offered)))
@@ -136,7 +160,7 @@ class Local:
             Model(
                 id=model,
                 name=f"Telecine {model}",
-                input_modalities=("text", "video"),
+                input_modalities=("text", *_modalities(_MODELS[model])),
                 price_prompt="0",
                 price_completion="0",
                 description=description,
@@ -208,8 +232,19 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class _Clip:
-    video: Video
+    """A medium, and which of the chosen parts can be found in it."""
+
+    media: Video | Image | Audio
     decoder: Decoder
+    parts: tuple[PartName, ...]
+
+    @property
+    def medium(self) -> MediumName:
+        return _medium(self.media)
+
+    @property
+    def seconds(self) -> float | None:
+        return None if isinstance(self.media, Image) else self.media.seconds
 
 
 class _Run:
@@ -223,14 +258,21 @@ class _Run:
         self._call = call
         self._wish = wish
         self._clips = clips
-        self._form: Form = local_report.form(wish.form, videos=len(clips), parts=wish.parts)
+        media = [clip.medium for clip in clips]
+        self._form: Form = local_report.form(wish.form, media=media, parts=wish.parts)
         self._frames = 0
+        self._images = 0
         self._audio_bytes = 0
 
     def usage(self) -> Usage:
         words = local_report.count(self._call.prompt)
         seconds = round(self._audio_bytes / _BYTES_PER_SECOND)
-        consumed = {"text": words, "video": self._frames, "audio": seconds}
+        consumed = {
+            "text": words,
+            "video": self._frames,
+            "image": self._images,
+            "audio": seconds,
+        }
         return Usage(
             prompt_tokens=words,
             completion_tokens=self.meter.tokens,
@@ -255,52 +297,74 @@ class _Run:
         async for log in self._load():
             yield log
         yield self._form.open()
-        for number, clip in enumerate(self._clips, 1):
-            label = f"video {number}: " if len(self._clips) > 1 else ""
-            yield self._form.begin(clip.video.seconds)
-            span = self._wish.span.within(clip.video.seconds)
-            if span is None:
+        numbers: Counter[MediumName] = Counter()
+        for clip in self._clips:
+            numbers[clip.medium] += 1
+            several = len(self._clips) > 1
+            label = f"{clip.medium} {numbers[clip.medium]}: " if several else ""
+            yield self._form.begin(clip.seconds, clip.medium)
+            span = self._wish.span.within(clip.seconds)
+            if span is None and clip.medium != "image":
                 yield Log(f"{label}its length is not known: all of it is used", "WARN")
-            async with aclosing(self._video(clip, span or Span(), label)) as pieces:
+            async with aclosing(self._found(clip, span or Span(), label)) as pieces:
                 async for piece in pieces:
                     yield piece
             yield self._form.end()
         yield self._form.close()
 
     async def _load(self) -> AsyncIterator[Log]:
-        if "speech" in self._wish.parts:
+        parts = {part for clip in self._clips for part in clip.parts}
+        if "speech" in parts:
             loaded = await self._engine.load("speech")
             self.models.append(f"{loaded.model} int8")
             yield _loaded(loaded)
-        if "text" in self._wish.parts:
+        if "text" in parts:
             loaded = await self._engine.load("text")
             self.models.append(loaded.model)
             yield _loaded(loaded)
 
-    async def _video(self, clip: _Clip, span: Span, label: str) -> AsyncGenerator[Log | str, None]:
+    async def _found(self, clip: _Clip, span: Span, label: str) -> AsyncGenerator[Log | str, None]:
         """Speech first: it takes a tenth of the time that reading every second's frame takes.
 
         Both at once would take as long in all, since each keeps every core busy.
         """
         self.has_begun = True
-        if "speech" in self._wish.parts:
-            async with aclosing(self._speech(clip, span, label)) as pieces:
+        media, parts = clip.media, clip.parts
+        for part in self._wish.parts if not parts else ():
+            yield self._form.nothing(part, _MISSING_IN[clip.medium])
+        if "speech" in parts and not isinstance(media, Image):
+            async with aclosing(self._speech(media, clip.decoder, span, label)) as pieces:
                 async for piece in pieces:
                     yield piece
-        if not {"text", "shots"}.isdisjoint(self._wish.parts):
-            async with aclosing(self._pictures(clip, span, label)) as pieces:
+        if isinstance(media, Image) and "text" in parts:
+            yield await self._still(media, clip.decoder)
+        elif isinstance(media, Video) and not {"text", "shots"}.isdisjoint(parts):
+            async with aclosing(self._pictures(media, clip.decoder, span, label)) as pieces:
                 async for piece in pieces:
                     yield piece
 
-    async def _speech(self, clip: _Clip, span: Span, label: str) -> AsyncGenerator[Log | str, None]:
-        video = clip.video
-        if not video.has_audio:
+    async def _still(self, image: Image, decoder: Decoder) -> str:
+        """What is written in an image, line by line from the top."""
+        await self._engine.look()
+        frame = await decoder.picture(image, max_side=_STILL_SIDE)
+        self._images += 1
+        found = await self._engine.read(frame.width, frame.height, frame.rgb)
+        lines = [line for line in found or () if line["score"] >= _STILL_MIN_SCORE]
+        captions = [Caption(0.0, 0.0, (line["text"],)) for line in lines]
+        if not captions:
+            return self._form.nothing("text", "none found")
+        return "".join(map(self._form.caption, captions))
+
+    async def _speech(
+        self, media: Video | Audio, decoder: Decoder, span: Span, label: str
+    ) -> AsyncGenerator[Log | str, None]:
+        if isinstance(media, Video) and not media.has_audio:
             yield self._form.nothing("speech", "no audio track")
             return
-        progress = _Progress(f"{label}speech: {{done:.0f}}{_of(video, span)} s")
+        progress = _Progress(f"{label}speech: {{done:.0f}}{_of(media, span)} s")
         has_spoken = False
         await self._engine.listen(self._wish.language)
-        async with aclosing(_within(clip.decoder.audio(video), span)) as chunks:
+        async with aclosing(_within(decoder.audio(media), span)) as chunks:
             async for chunk in chunks:
                 self._audio_bytes += len(chunk.pcm)
                 for said in self._said(await self._engine.hear(chunk.seconds, chunk.pcm)):
@@ -322,17 +386,17 @@ class _Run:
                 yield said
 
     async def _pictures(
-        self, clip: _Clip, span: Span, label: str
+        self, video: Video, decoder: Decoder, span: Span, label: str
     ) -> AsyncGenerator[Log | str, None]:
         parts = self._wish.parts
-        if clip.video.video_codec is None:
+        if video.video_codec is None:
             for name in ("text", "shots"):
                 if name in parts:
                     yield self._form.nothing(name, "no video track")
             return
         cuts: list[float] = []
         has_text = False
-        async with aclosing(self._looked_at(clip, span, label, cuts)) as findings:
+        async with aclosing(self._looked_at(video, decoder, span, label, cuts)) as findings:
             async for found in findings:
                 has_text = has_text or isinstance(found, Caption)
                 yield self._form.caption(found) if isinstance(found, Caption) else found
@@ -342,16 +406,16 @@ class _Run:
             yield self._form.shots(Shots(tuple(cuts)))
 
     async def _looked_at(
-        self, clip: _Clip, span: Span, label: str, cuts: list[float]
+        self, video: Video, decoder: Decoder, span: Span, label: str, cuts: list[float]
     ) -> AsyncGenerator[Log | Caption, None]:
         """Captions as they end; `cuts` is filled on the way."""
-        progress = _Progress(f"{label}pictures: {{done:.0f}}{_of(clip.video, span)} s")
+        progress = _Progress(f"{label}pictures: {{done:.0f}}{_of(video, span)} s")
         captions = Captions(1 / _FRAMES_PER_SECOND)
         is_read = "text" in self._wish.parts
         if is_read:
             await self._engine.look()
-        frames = clip.decoder.frames(
-            clip.video, fps=_FRAMES_PER_SECOND, max_side=_READ_SIDE if is_read else _CUT_SIDE
+        frames = decoder.frames(
+            video, fps=_FRAMES_PER_SECOND, max_side=_READ_SIDE if is_read else _CUT_SIDE
         )
         async with aclosing(frames) as pictures:  # type: ignore[type-var]
             async for frame in pictures:
@@ -409,8 +473,8 @@ def _bytes(seconds: float) -> int:
     return 2 * round(seconds * _BYTES_PER_SECOND / 2)
 
 
-def _of(video: Video, span: Span) -> str:
-    end = video.seconds if span.end is None else min(span.end, video.seconds or span.end)
+def _of(media: Video | Audio, span: Span) -> str:
+    end = media.seconds if span.end is None else min(span.end, media.seconds or span.end)
     return "" if end is None else f" of {end:.0f}"
 
 
@@ -419,11 +483,26 @@ def _loaded(loaded: Loaded) -> Log:
     return Log(f"{loaded.model} from {loaded.source}, SHA-256 as published, {took}")
 
 
-def _clip(part: Part) -> _Clip:
-    if isinstance(part, DecodedPart) and isinstance(part.media, Video):
-        return _Clip(part.media, part.decoder)
-    loc = part.loc if isinstance(part, LinkPart) else part.media.loc
-    raise InputError("The embedded models take video files only", loc=loc)
+def _clip(part: Part, chosen: Iterable[PartName]) -> _Clip:
+    if not isinstance(part, DecodedPart):
+        raise InputError("The embedded models take files only, no links", loc=loc(part))
+    found_in = _FOUND_IN[_medium(part.media)]
+    return _Clip(part.media, part.decoder, tuple(name for name in chosen if name in found_in))
+
+
+def _medium(media: Video | Image | Audio) -> MediumName:
+    match media:
+        case Video():
+            return "video"
+        case Image():
+            return "image"
+        case Audio():
+            return "audio"
+
+
+def _modalities(parts: Iterable[PartName]) -> list[str]:
+    parts = set(parts)
+    return [name for name, found in _FOUND_IN.items() if not parts.isdisjoint(found)]
 
 
 def _without_video(model: str, parts: Iterable[PartName]) -> str:

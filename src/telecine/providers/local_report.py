@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -11,6 +12,7 @@ from typing import Any, Literal, Protocol
 from telecine.providers.local_captions import Caption
 
 FormName = Literal["report", "plain", "srt", "vtt", "json"]
+MediumName = Literal["video", "image", "audio"]
 PartName = Literal["speech", "text", "shots"]
 
 _TITLES: Mapping[PartName, str] = {
@@ -18,6 +20,7 @@ _TITLES: Mapping[PartName, str] = {
     "text": "On-screen text",
     "shots": "Shots",
 }
+_NOUNS: Mapping[MediumName, str] = {"video": "Video", "image": "Image", "audio": "Sound"}
 _KEYS: Mapping[PartName, str] = {"speech": "speech", "text": "on_screen_text", "shots": "shots"}
 _HAN_AND_KANA = r"\u3040-\u30ff\u3400-\u9fff"
 _TOKEN = re.compile(rf"[{_HAN_AND_KANA}]|[^\s{_HAN_AND_KANA}]+")
@@ -50,13 +53,13 @@ class Shots:
 class Form(Protocol):
     """Turns findings into the next piece of the answer.
 
-    For each video in order: `begin`, then per chosen part its findings, and `nothing` where there
-    are none, then `end`. `open` and `close` enclose all.
+    For each medium in order: `begin`, then per chosen part its findings, and `nothing` where there
+    are none, then `end`. `open` and `close` enclose all. The captions of an image have no times.
     """
 
     def open(self) -> str: ...
 
-    def begin(self, seconds: float | None) -> str: ...
+    def begin(self, seconds: float | None, medium: MediumName = "video") -> str: ...
 
     def said(self, said: Said) -> str: ...
 
@@ -71,33 +74,53 @@ class Form(Protocol):
     def close(self) -> str: ...
 
 
-def form(name: FormName, *, videos: int, parts: Sequence[PartName]) -> Form:
+def form(name: FormName, *, media: Sequence[MediumName], parts: Sequence[PartName]) -> Form:
     match name:
         case "report":
-            return Report(videos)
+            return Report(_Headings(media))
         case "plain":
-            return Plain(videos)
+            return Plain(_Headings(media))
         case "json":
-            return Json()
+            return Json("videos" if set(media) <= {"video"} else "media")
         case "srt" | "vtt":
-            return Cues(name, videos=videos, is_mixed={"speech", "text"} <= set(parts))
+            is_mixed = {"speech", "text"} <= set(parts)
+            return Cues(name, headings=_Headings(media), is_mixed=is_mixed)
+
+
+class _Headings:
+    """Names the media where there are several: "Video 2 (11.0 s):"."""
+
+    def __init__(self, media: Sequence[MediumName]) -> None:
+        self.is_needed = len(media) > 1
+        self.title = ""
+        self._numbers: Counter[MediumName] = Counter()
+
+    def next(self, medium: MediumName, seconds: float | None) -> str:
+        """The heading of the next one; empty when it is the only one."""
+        is_first = not self._numbers
+        self._numbers[medium] += 1
+        self.title = f"{_NOUNS[medium]} {self._numbers[medium]}"
+        if not self.is_needed:
+            return ""
+        length = "" if seconds is None else f" ({seconds:.1f} s)"
+        return f"{'' if is_first else chr(10)}{self.title}{length}:\n"
 
 
 class Report:
     """For people: a heading per part, a line per finding, with times."""
 
-    def __init__(self, videos: int) -> None:
-        self._videos = videos
-        self._number = 0
+    def __init__(self, headings: _Headings) -> None:
+        self._headings = headings
         self._heading: str | None = None
+        self._is_timed = True
 
     def open(self) -> str:
         return ""
 
-    def begin(self, seconds: float | None) -> str:
-        self._number += 1
+    def begin(self, seconds: float | None, medium: MediumName = "video") -> str:
         self._heading = None
-        return _heading(self._number, self._videos, seconds)
+        self._is_timed = medium != "image"
+        return self._headings.next(medium, seconds)
 
     def said(self, said: Said) -> str:
         times = f"[{clock(said.start)}-{clock(said.end)}]"
@@ -105,6 +128,8 @@ class Report:
 
     def caption(self, caption: Caption) -> str:
         """Always in quotes: it is what the picture says, whatever it says to the reader."""
+        if not self._is_timed:
+            return self._under("Text in the image:") + f"  {_quoted(caption)}\n"
         times = clock(caption.start)
         if caption.end > caption.start:
             times += f"-{clock(caption.end)}"
@@ -135,19 +160,17 @@ class Report:
 class Plain:
     """The words alone: speech as running text, on-screen text line by line."""
 
-    def __init__(self, videos: int) -> None:
-        self._videos = videos
-        self._number = 0
+    def __init__(self, headings: _Headings) -> None:
+        self._headings = headings
         self._language: str | None = None
         self._is_line_open = False
 
     def open(self) -> str:
         return ""
 
-    def begin(self, seconds: float | None) -> str:
-        self._number += 1
+    def begin(self, seconds: float | None, medium: MediumName = "video") -> str:
         self._language, self._is_line_open = None, False
-        return _heading(self._number, self._videos, seconds)
+        return self._headings.next(medium, seconds)
 
     def said(self, said: Said) -> str:
         before = ""
@@ -181,22 +204,19 @@ class Plain:
 class Cues:
     """SRT and WebVTT. Where speech and on-screen text are mixed, cues wait to be put in order."""
 
-    def __init__(self, kind: Literal["srt", "vtt"], *, videos: int, is_mixed: bool) -> None:
+    def __init__(self, kind: Literal["srt", "vtt"], *, headings: _Headings, is_mixed: bool) -> None:
         self._kind = kind
-        self._videos = videos
+        self._headings = headings
         self._is_mixed = is_mixed
-        self._video = 0
         self._cue = 0
         self._waiting: list[tuple[float, float, str]] = []
 
     def open(self) -> str:
         return "WEBVTT\n\n" if self._kind == "vtt" else ""
 
-    def begin(self, seconds: float | None) -> str:
-        self._video += 1
-        if self._kind == "vtt" and self._videos > 1:
-            return f"NOTE {_heading(self._video, self._videos, seconds).strip().rstrip(':')}\n\n"
-        return ""
+    def begin(self, seconds: float | None, medium: MediumName = "video") -> str:
+        heading = self._headings.next(medium, seconds).strip().rstrip(":")
+        return f"NOTE {heading}\n\n" if heading and self._kind == "vtt" else ""
 
     def said(self, said: Said) -> str:
         return self._add(said.start, said.end, said.text)
@@ -232,8 +252,8 @@ class Cues:
             text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         else:
             text = text.replace("-->", "→")
-            if self._videos > 1:
-                text = f"Video {self._video}: {text}"
+            if self._headings.is_needed:
+                text = f"{self._headings.title}: {text}"
         end = max(end, start + 0.001)
         return f"{self._cue}\n{self._time(start)} --> {self._time(end)}\n{text}\n\n"
 
@@ -246,21 +266,23 @@ class Cues:
 
 
 class Json:
-    """One document; each video's lists are written entry by entry."""
+    """One document; each medium's lists are written entry by entry."""
 
-    def __init__(self) -> None:
-        self._video = 0
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._numbers: Counter[MediumName] = Counter()
+        self._is_timed = True
         self._list: str | None = None
-        self._is_empty = True
 
     def open(self) -> str:
-        return '{"videos": ['
+        return f'{{"{self._name}": ['
 
-    def begin(self, seconds: float | None) -> str:
-        self._video += 1
-        comma = ", " if self._video > 1 else ""
+    def begin(self, seconds: float | None, medium: MediumName = "video") -> str:
+        comma = ", " if self._numbers else ""
+        self._numbers[medium] += 1
+        self._is_timed = medium != "image"
         number = None if seconds is None else round(seconds, 3)
-        return f'{comma}{{"video": {self._video}, "seconds": {_json(number)}'
+        return f'{comma}{{"{medium}": {self._numbers[medium]}, "seconds": {_json(number)}'
 
     def said(self, said: Said) -> str:
         return self._entry(
@@ -274,8 +296,8 @@ class Json:
         )
 
     def caption(self, caption: Caption) -> str:
-        entry: dict[str, Any] = {"start": round(caption.start, 2), "end": round(caption.end, 2)}
-        entry["text"] = caption.texts[0]
+        times = {"start": round(caption.start, 2), "end": round(caption.end, 2)}
+        entry: dict[str, Any] = {**(times if self._is_timed else {}), "text": caption.texts[0]}
         if len(caption.texts) > 1:
             entry["readings"] = list(caption.texts)
         return self._entry("on_screen_text", entry)
@@ -337,13 +359,6 @@ def clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     text = f"{minutes:02}:{rest // 10:02}.{rest % 10}"
     return f"{hours}:{text}" if hours else text
-
-
-def _heading(number: int, videos: int, seconds: float | None) -> str:
-    if videos < 2:
-        return ""
-    length = "" if seconds is None else f" ({seconds:.1f} s)"
-    return f"{chr(10) if number > 1 else ''}Video {number}{length}:\n"
 
 
 def _quoted(caption: Caption) -> str:

@@ -14,7 +14,7 @@ CLOCK = Caption(1.0, 3.0, ("00:01", "00:02", "00:03"))
 
 def written(name, *videos, parts=("speech", "text", "shots")):
     """The whole answer; each video is its length and what was found in it."""
-    writer = form(name, videos=len(videos), parts=parts)
+    writer = form(name, media=["video"] * len(videos), parts=parts)
     text = writer.open()
     for seconds, *found in videos:
         text += writer.begin(seconds)
