@@ -6,7 +6,7 @@ BIN    := .venv/bin
 JS     := tests/acceptance/js
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fix docs bench lock clean
+.PHONY: help setup run test check fix docs compatibility bench lock clean
 
 help:   ## Say what there is.
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ fix: .venv/.installed   ## Format the code, and mend what ruff can mend.
 
 docs: .venv/.installed   ## Write the pages of docs/reference that come from the code.
 	@$(BIN)/python docs/generate.py
+
+compatibility: .venv/.installed $(JS)/node_modules/.installed   ## Run fal's clients against the server and write docs/compatibility.md.
+	@$(BIN)/python -m pytest -q -p tests.acceptance.report tests/acceptance
 
 bench: .venv/.installed   ## Measure start, memory, CPU per request and submits; a few minutes.
 	@$(BIN)/python bench/run.py
