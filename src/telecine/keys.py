@@ -23,7 +23,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import jwt
 
 from telecine.db.base import Database, Row, Transaction
 from telecine.errors import AuthError, Forbidden, NotFound
@@ -219,6 +218,8 @@ class Keys:
         return CdnToken(self._sign(claims, "cdn"), created, expires)
 
     def _sign(self, claims: dict[str, Any], use: Literal["app", "cdn"]) -> str:
+        import jwt  # with all of cryptography's X.509, which the start of a server need not wait for
+
         return jwt.encode({**claims, "use": use}, self._secret, algorithm="HS256")
 
     async def _app_token(self, token: str) -> Caller:
@@ -226,6 +227,8 @@ class Keys:
         return Caller(caller.key_id, frozenset({"API"}), frozenset(claims["apps"]))
 
     async def _token(self, token: str, use: Literal["app", "cdn"]) -> tuple[Caller, dict[str, Any]]:
+        import jwt
+
         try:
             claims = jwt.decode(
                 token,

@@ -21,8 +21,8 @@ from telecine.models import Result
 # As fal's: any page may call, with a key but never with cookies.
 _EXPOSED = (
     "x-fal-request-id, x-fal-request-timeout-type, x-fal-error-type, x-fal-billable-units,"
-    " x-fal-needs-retry, x-telecine-cost-source, retry-after, etag, content-length,"
-    " content-range, accept-ranges"
+    " x-fal-needs-retry, x-telecine-cost-source, x-request-id, x-should-retry, retry-after, etag,"
+    " content-length, content-range, accept-ranges"
 )
 _CORS = [
     (b"access-control-allow-origin", b"*"),

@@ -110,6 +110,7 @@ class _Frames:
         self._api = api
         self._wants_usage = api != "chat" or openai.wants_usage(document)
         self._waiting: list[bytes] = []
+        self._count = 0
         self._news = asyncio.Event()
 
     def take(self, event: Event) -> None:
@@ -142,6 +143,7 @@ class _Frames:
     def _add(self, body: Mapping[str, Any]) -> None:
         name = str(body.get("type")) if self._api == "responses" else None
         self._waiting.append(sse.event(wire.dumps(body), name))
+        self._count += 1
         self.has_begun = True
         self._news.set()
 
@@ -149,7 +151,8 @@ class _Frames:
         told = wire.openai_error(error)
         if self._api == "chat":
             return {"error": told}
-        return {"type": "error", **told, "type_of_error": told["type"], "error": told}
+        # the SDKs raise on `error`; what they document is the rest
+        return {**told, "type": "error", "sequence_number": self._count, "error": told}
 
 
 async def _send_all(live: _Frames, send: Send) -> None:

@@ -146,12 +146,12 @@ async def _serve(
     tls = prepared(settings, tls_sockets) if tls_sockets else None
     async with app.opened(settings) as opened:
         key = await _first_key(settings, opened.keys)
-        # The sockets listen already: who calls from here on is answered.
-        typer.echo(banner(settings, url_of(*sockets[0].getsockname()[:2]), key, tls))
         server = Server(
             opened.asgi, stop_seconds=settings.server.stop_seconds, on_stop=opened.stop, tls=tls
         )
+        # The sockets listen already: who calls from here on is answered.
         with _announced(settings, sockets):
+            typer.echo(banner(settings, url_of(*sockets[0].getsockname()[:2]), key, tls))
             await server.serve(sockets)
 
 
