@@ -38,7 +38,7 @@ from telecine.models import (
     Usage,
 )
 from telecine.openai import bodies
-from telecine.providers.base import Converses
+from telecine.providers.base import converses
 from telecine.providers.body import Base64
 from telecine.providers.registry import Registry, Route
 from telecine.receipts import Story
@@ -123,7 +123,7 @@ class Inference:
 
     def _voice(self, request: Request, asked: RouterRequest, route: Route) -> _Voice:
         talk = asked.conversation
-        if talk is None or isinstance(route.provider, Converses):
+        if talk is None or converses(route.provider):
             return _Voice(None)
         created = int(self._now())
         return _Voice(
@@ -163,7 +163,7 @@ async def _answer(
         web_search=asked.web_search if route.capabilities.web_search else None,
         text_loc=_text_loc(talk),
     )
-    if talk is not None and isinstance(provider, Converses):
+    if talk is not None and converses(provider):
         return provider.converse(call, await _as_sent(request, talk, asked, held))
     return provider.generate(call)
 
@@ -213,7 +213,7 @@ def _unheeded(request: Request, asked: RouterRequest, route: Route) -> list[str]
             loc = ("body", "enable_web_search")
             raise InputError(says, loc=loc, type="feature_not_supported")
         found.append(f"{says}: enable_web_search is ignored")
-    if talk is not None and isinstance(route.provider, Converses):
+    if talk is not None and converses(route.provider):
         return found
     if talk is not None and talk.api == "embeddings":
         raise InputError(

@@ -8,8 +8,11 @@
         upstream.url + "/early413"       413 before the body was read
         upstream.url + "/hangup"         takes the request and closes the connection
 
-The answer is `I saw N video(s): sha256=...`. A model called `fake/SWITCH` does what SWITCH says
-(see `script`). Bodies are taken apart as they arrive, so that they may be of any size.
+The answer is `I saw N video(s): sha256=...`, and so on for images, sounds and files. A model called
+`fake/SWITCH` does what SWITCH says (see `script`). One that is offered tools calls the first. Bodies
+are taken apart as they arrive, so that they may be of any size.
+
+Beside chat/completions there are responses and embeddings, except under /sglang.
 """
 
 import asyncio
@@ -18,6 +21,7 @@ import contextlib
 import hashlib
 import json
 import re
+import struct
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -41,7 +45,8 @@ _MARK = re.compile(rb';base64,|"data":\s?"')
 
 
 @dataclass(frozen=True)
-class SentVideo:
+class Sent:
+    kind: str  # video, image, audio, file
     sha256: str
     bytes: int
     mime: str
@@ -49,14 +54,15 @@ class SentVideo:
 
 @dataclass(eq=False)
 class Received:
-    """One request to chat/completions. `ended` is set when its handling is over, and only then are
+    """One request to chat/completions or its like. `ended` is set when its handling is over, and only then are
     `was_cut` (the client went away first) and `billed` final."""
 
     id: str
     headers: Mapping[str, str]
     document: Any
-    videos: list[SentVideo]
+    media: list[Sent]
     links: list[str]
+    api: str = "chat"
     was_cut: bool = False
     billed: Decimal = Decimal(0)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -66,9 +72,20 @@ class Received:
         return self.document["model"]
 
     @property
+    def videos(self) -> list[Sent]:
+        return self.of("video")
+
+    def of(self, kind: str) -> list[Sent]:
+        return [sent for sent in self.media if sent.kind == kind]
+
+    @property
     def said(self) -> str:
         seen = "".join(f" sha256={video.sha256}" for video in self.videos)
-        return f"I saw {len(self.videos) + len(self.links)} video(s):{seen or ' none'}"
+        said = f"I saw {len(self.videos) + len(self.links)} video(s):{seen or ' none'}"
+        for kind in ("image", "audio", "file"):
+            if found := self.of(kind):
+                said += f"; {len(found)} {kind}(s):" + "".join(f" sha256={s.sha256}" for s in found)
+        return said
 
 
 @dataclass
@@ -100,6 +117,8 @@ class Upstream:
     def application(self) -> web.Application:
         app = web.Application(client_max_size=0)
         app.router.add_post("/{dialect}/chat/completions", self._chat)
+        app.router.add_post("/{dialect:(?!sglang).*}/responses", self._responses)
+        app.router.add_post("/{dialect:(?!sglang).*}/embeddings", self._embeddings)
         app.router.add_get("/{dialect}/models", self._models)
         app.router.add_get("/{dialect}/key", self._key)
         app.router.add_get("/{dialect}/generation", self._generation)
@@ -127,32 +146,70 @@ class Upstream:
                 )
             if answer.body is not None:
                 return web.json_response(answer.body, status=answer.status, headers=answer.headers)
+            if received.document.get("stream") is not True:
+                return web.json_response(_completion(received, dialect))
             return await self._stream(request, received, answer, dialect)
         finally:
             received.ended.set()
 
-    async def _receive(self, request: web.Request) -> Received:
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        received = await self._receive(request, "responses")
+        self.received.append(received)
+        try:
+            if (refusal := _refused_key(request)) is not None:
+                return refusal
+            usage = _usage(received, request.match_info["dialect"], _words(received.said))
+            if received.model == "fake/429":
+                return web.json_response(_error(429, "said 429"), status=429)
+            if received.document.get("stream") is not True:
+                return web.json_response(_response(received, usage))
+            answer = Script(_response_events(received, usage), end="silent")
+            return await self._stream(request, received, answer, "other")
+        finally:
+            received.ended.set()
+
+    async def _embeddings(self, request: web.Request) -> web.Response:
+        received = await self._receive(request, "embeddings")
+        self.received.append(received)
+        received.ended.set()
+        if (refusal := _refused_key(request)) is not None:
+            return refusal
+        given = received.document["input"]
+        texts = given if isinstance(given, list) else [given]
+        vectors = [[len(str(text)) / 7, -0.25, 1e-07] for text in texts]
+        if received.document.get("encoding_format") == "base64":
+            vectors = [base64.b64encode(struct.pack("<3f", *v)).decode() for v in vectors]
+        data = [
+            {"object": "embedding", "index": i, "embedding": vector}
+            for i, vector in enumerate(vectors)
+        ]
+        usage = {"prompt_tokens": len(texts), "total_tokens": len(texts), "cost": 0.000002}
+        return web.json_response(
+            {"object": "list", "data": data, "model": received.model, "usage": usage}
+        )
+
+    async def _receive(self, request: web.Request, api: str = "chat") -> Received:
         scanner = _Scanner()
         async for chunk in request.content.iter_any():
             scanner.feed(chunk)
         document = scanner.finish()
-        videos, links = [], []
+        media, links = [], []
         for part in _parts(document):
-            kind = part["type"]
-            if kind == "text":
+            kind, name, mime = _named(part)
+            if name is None:
                 continue
-            name = part[kind].get("url") or part[kind].get("data")
             if not name.startswith(("data:", "#")):
                 links.append(name)
                 continue
             sha256, size = scanner.found[int(name.rpartition("#")[2])]
-            videos.append(SentVideo(sha256, size, name[5:].partition(";")[0]))
+            media.append(Sent(kind, sha256, size, mime or name[5:].partition(";")[0]))
         return Received(
             id=f"gen-{next(self._ids)}",
             headers=request.headers,
             document=document,
-            videos=videos,
+            media=media,
             links=links,
+            api=api,
         )
 
     async def _stream(
@@ -272,6 +329,11 @@ def script(received: Received, dialect: str) -> Script:  # noqa: PLR0912 - a cas
     plain = [_chunk(received, word) for word in words]
     stop = _chunk(received, "", finish="stop")
     total = {**_head(received), "choices": [], "usage": usage}
+    if tools := received.document.get("tools"):
+        plain, stop = _tool_chunks(received, tools[0]), _chunk(received, "", finish="tool_calls")
+    others = range(1, received.document.get("n") or 1)
+    plain += [_chunk(received, f"answer {n}", index=n) for n in others]
+    plain += [_chunk(received, "", finish="stop", index=n) for n in others]
     whole = [*plain, stop, total]
     if name == "unknown/model":
         return _refusal(dialect, 404, "No endpoints found for unknown/model.", "not_found")
@@ -402,6 +464,116 @@ def script(received: Received, dialect: str) -> Script:  # noqa: PLR0912 - a cas
     raise AssertionError(f"no switch {name}")
 
 
+def _named(part: dict[str, Any]) -> tuple[str, str | None, str]:
+    """The kind of a part, what it names, and its type where the name does not tell it."""
+    match part["type"]:
+        case "image_url":
+            return "image", part["image_url"]["url"], ""
+        case "input_image":
+            return "image", part["image_url"], ""
+        case "video_url":
+            return "video", part["video_url"]["url"], ""
+        case "input_video":
+            video = part.get("video_url") or part["input_video"]["data"]
+            return "video", video, ""
+        case "input_audio":
+            sound = part["input_audio"]
+            return "audio", sound["data"], f"audio/{sound['format']}"
+        case "file":
+            return "file", part["file"]["file_data"], ""
+        case "input_file":
+            return "file", part["file_data"], ""
+    return "text", None, ""
+
+
+def _tool_chunks(received: Received, tool: dict[str, Any]) -> list[dict[str, Any]]:
+    """A call of the tool, in pieces as they come."""
+    pieces = [
+        {"id": "call_1", "type": "function", "function": {"name": tool["function"]["name"]}},
+        *({"function": {"arguments": piece}} for piece in ('{"city":', ' "Köln"}')),
+    ]
+    chunks = [_chunk(received, "") for _ in pieces]
+    for chunk, piece in zip(chunks, pieces, strict=True):
+        chunk["choices"][0]["delta"] = {"tool_calls": [{"index": 0, **piece}]}
+    return chunks
+
+
+def _completion(received: Received, dialect: str) -> dict[str, Any]:
+    """The answer at once."""
+    message: dict[str, Any] = {"role": "assistant", "content": received.said, "refusal": None}
+    finish = "stop"
+    if tools := received.document.get("tools"):
+        call = {"name": tools[0]["function"]["name"], "arguments": '{"city": "Köln"}'}
+        calls = [{"id": "call_1", "type": "function", "function": call}]
+        message, finish = {"role": "assistant", "content": None, "tool_calls": calls}, "tool_calls"
+    choice = {"message": message, "finish_reason": finish, "native_finish_reason": finish.upper()}
+    count_ = received.document.get("n") or 1
+    return {
+        **_head(received),
+        "object": "chat.completion",
+        "created": 1_700_000_000,
+        "choices": [{"index": n, "logprobs": None, **choice} for n in range(count_)],
+        "usage": _usage(received, dialect, _words(received.said)),
+    }
+
+
+def _response(received: Received, usage: dict[str, Any]) -> dict[str, Any]:
+    """The answer of the Responses API."""
+    part = {"type": "output_text", "text": received.said, "annotations": []}
+    item = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant"}
+    return {
+        "id": received.id,
+        "object": "response",
+        "created_at": 1_700_000_000,
+        "status": "completed",
+        "model": received.model,
+        "output": [{**item, "content": [part]}],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": received.document.get("tools", []),
+        "usage": {
+            "input_tokens": usage["prompt_tokens"],
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": usage["completion_tokens"],
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": usage["total_tokens"],
+            **({"cost": usage["cost"]} if "cost" in usage else {}),
+        },
+    }
+
+
+def _response_events(received: Received, usage: dict[str, Any]) -> list[dict[str, Any]]:
+    whole = _response(received, usage)
+    begun = {**whole, "status": "in_progress", "output": [], "usage": None}
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    [item] = whole["output"]
+    [part] = item["content"]
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": begun},
+        {
+            "type": "response.output_item.added",
+            "output_index": 0,
+            "item": {**item, "status": "in_progress", "content": []},
+        },
+        {"type": "response.content_part.added", **place, "part": {**part, "text": ""}},
+    ]
+    events += [
+        {"type": "response.output_text.delta", **place, "delta": word, "logprobs": []}
+        for word in _words(received.said)
+    ]
+    match received.model:
+        case "fake/middle-error":
+            error = {"code": "server_error", "message": "Provider gone"}
+            failed = {**begun, "status": "failed", "error": error}
+            events.append({"type": "response.failed", "response": failed})
+        case "fake/error-event":
+            events.append({"type": "error", "code": "server_error", "message": "Oops"})
+        case _:
+            events.append({"type": "response.output_text.done", **place, "text": part["text"]})
+            events.append({"type": "response.completed", "response": whole})
+    return [{**event, "sequence_number": n} for n, event in enumerate(events)]
+
+
 def _head(received: Received) -> dict[str, Any]:
     return {
         "id": received.id,
@@ -412,12 +584,17 @@ def _head(received: Received) -> dict[str, Any]:
 
 
 def _chunk(
-    received: Received, text: str, *, reasoning: str | None = None, finish: str | None = None
+    received: Received,
+    text: str,
+    *,
+    reasoning: str | None = None,
+    finish: str | None = None,
+    index: int = 0,
 ) -> dict[str, Any]:
     delta = {"role": "assistant", "content": text, "reasoning": reasoning}
     return {
         **_head(received),
-        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+        "choices": [{"index": index, "delta": delta, "finish_reason": finish}],
     }
 
 
@@ -498,10 +675,12 @@ async def _write(response: web.StreamResponse, text: str, answer: Script) -> Non
 
 
 def _parts(document: Any) -> list[dict[str, Any]]:
+    given = document.get("messages", document.get("input"))
+    messages = [m for m in given if isinstance(m, dict)] if isinstance(given, list) else []
     return [
         part
-        for message in document["messages"]
-        if isinstance(message["content"], list)
+        for message in messages
+        if isinstance(message.get("content"), list)
         for part in message["content"]
     ]
 

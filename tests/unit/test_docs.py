@@ -60,7 +60,15 @@ def error_types():
 
     A 400, 401, 403, 404, 409, 413 and a bare 500 tell none.
     """
-    silent = ("TelecineError", "AuthError", "Forbidden", "NotFound", "BadRequest", "Conflict", "PayloadTooLarge")
+    silent = (
+        "TelecineError",
+        "AuthError",
+        "Forbidden",
+        "NotFound",
+        "BadRequest",
+        "Conflict",
+        "PayloadTooLarge",
+    )
     found = set()
     for path in SOURCE.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self, TypeGuard
 
 from telecine.models import Call, Capabilities, Conversation, ProviderEvent
 
@@ -72,12 +72,13 @@ class Provider(Protocol):
         ...
 
 
-@runtime_checkable
 class Converses(Protocol):
     """What a provider may do besides: take a body of OpenAI's API, and answer in OpenAI's words.
 
     Those that do not are asked in plain words, and what they say is put into OpenAI's.
     """
+
+    name: str
 
     def converse(self, call: Call, talk: Conversation) -> AsyncIterator[ProviderEvent]:
         """As `generate`, with a Chunk for each piece of the answer in place of Deltas.
@@ -87,3 +88,7 @@ class Converses(Protocol):
         provider does not have that part of the API.
         """
         ...
+
+
+def converses(provider: object) -> TypeGuard[Converses]:
+    return hasattr(provider, "converse")

@@ -18,7 +18,8 @@ CANARY_ID = "c4a7a2f0-real-fal-key"
 CANARY = f"{CANARY_ID}:c4a7a2f0realfalsecret"
 
 _PYTHON = """
-import os, socket
+import os, socket, sys
+sys.modules["uvloop"] = None  # it looks names up by itself
 ask = socket.getaddrinfo
 def answer(host, *more, **named):
     name = host.decode() if isinstance(host, bytes) else str(host)
