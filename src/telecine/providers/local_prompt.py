@@ -141,7 +141,7 @@ def _form(text: _Text) -> FormName | None:
 # ---------------------------------------------------------------- language
 
 _LANGUAGE = {code: words.phrases(*names.split("|")) for code, names in words.LANGUAGES.items()}
-_PARTS_OF_IT = r"(?: (?:part|parts|speech|speaker|speakers|words|section|sections|sentences?))"
+_PARTS_OF_IT = r"(?: (?:parts?|speech|speakers?|words|sections?|sentences?)\b)"
 _LANGUAGE_CODE = re.compile(r"\b(?:language|lang|sprache)\s*[:=]\s*([a-z]{2})\b")
 
 
@@ -203,6 +203,8 @@ def _span_of(match: re.Match[str]) -> Span | None:
 def _seconds(time: str, unit: str | None) -> float:
     """`unit` is that of the other end of the range, for "from 5 to 9 minutes"."""
     time = time.strip()
+    if time[0].isalpha():
+        time = f"1 {time}"
     if ":" in time:
         total = 0.0
         for field in time.split(":"):

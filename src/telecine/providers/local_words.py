@@ -27,6 +27,8 @@ PARTS: Mapping[PartName, re.Pattern[str]] = {
     "text": phrases(
         r"(?:on[- ]?screen|visible|displayed|written|burned[- ]in) (?:text|words|captions|subtitles|titles)",
         r"(?:text|words|writing|captions|titles) (?:shown |displayed |visible |appear(?:s|ing)? |that |is |are )*(?:on|in) (?:the )?(?:screen|frames?|picture|slides?|images?)",
+        r"(?:written|shown|displayed|stands?|standing|appears?|visible|printed|seen) (?:there )?on (?:the |its |their |each )?screens?",
+        r"on (?:the |its |their |each )?screens?|written|signage",
         r"on[- ]?screen|text overlays?|overlay text|ocr|slides?|captions?|signs?|title cards?|titles",
         r"read (?:all |out )?(?:the |any )?text|read|texts?",
         r"bildschirmtext\w*|eingeblendete\w* text\w*|texte?|untertitelung im bild|folien?|einblendung\w*",
@@ -126,6 +128,8 @@ SPANS = tuple(
         rf"\b(?P<last>last|final|letzte[nr]?|últimos|dernières|ultimi)\s+{_A}",
         rf"\b(?:after|from|since|starting (?:at|from)|ab|nach|después de|après|dopo|depois de)\s+{_A}",
         rf"\b(?P<until>before|until|till|up to|bis|vor|hasta|antes de|avant|jusqu['’]à|fino a)\s+{_A}",
+        r"\b(?P<first>first|erste)\s+(?P<a>(?:minute|second))\b",
+        r"\b(?P<last>last|final|letzte)\s+(?P<a>(?:minute|second))\b",
         rf"(?P<first>最初の|前){_A}",
     )
 )

@@ -19,6 +19,9 @@ EVERYTHING = ("speech", "text", "shots")
         ("List the on-screen text", ("text",)),
         ("What words are on the screen?", ("text",)),
         ("OCR the slides", ("text",)),
+        ("What is written on the screen?", ("text",)),
+        ("What stands on the screen?", ("text",)),
+        ("What is said, and what is shown on the screen?", ("speech", "text")),
         ("Extract the captions", ("text",)),
         ("scene changes", ("shots",)),
         ("the speech and the cuts", ("speech", "shots")),
@@ -50,7 +53,8 @@ def test_a_prompt_picks_parts(prompt, parts):
         ("0:10-0:20", Span(10, 20)),
         ("the first 10 seconds", Span(0, 10)),
         ("first ten seconds", Span(0, 10)),
-        ("the first minute", Span()),  # no number, so it is no range
+        ("the first minute", Span(0, 60)),
+        ("the last minute", Span(-60)),
         ("after 1:00", Span(60)),
         ("before 1:30", Span(0, 90)),
         ("the last 5 seconds", Span(-5)),
@@ -119,6 +123,7 @@ def test_a_prompt_picks_a_language(prompt, language, is_filter):
     "prompt",
     [
         "Please transcribe the videos respectively.",
+        "Only the English parts",
         "Give me the on-screen text and the cuts of each video as JSON",
         "Transcribe from 0:05 to 0:09 with timestamps",
         "Bitte transkribiere das Video auf Deutsch",
