@@ -9,6 +9,12 @@ data=$here/.telecine
 port=${TELECINE_SERVER_PORT:-8484}
 url=http://127.0.0.1:$port
 
+"$here/.venv/bin/python" -c "import socket; socket.create_server(('127.0.0.1', $port)).close()" \
+    2> /dev/null || {
+    echo "Port $port is taken; take another: TELECINE_SERVER_PORT=8485 make run" >&2
+    exit 1
+}
+
 echo "What happens in examples/clips/nasa_webb.mp4? Answered here, without a key or a network:"
 echo
 "$telecine" run examples/clips/nasa_webb.mp4 -p "What happens in this video?"
@@ -28,14 +34,14 @@ export FAL_KEY=$key
 Two calls to paste into another terminal. With curl:
 
 (printf '{"model":"local/report","prompt":"What is said?","video_urls":["data:video/mp4;base64,'
- base64 < $here/examples/clips/jfk_slides.mp4 | tr -d '\n'; printf '"]}') |
+ base64 < "$here/examples/clips/jfk_slides.mp4" | tr -d '\n'; printf '"]}') |
 curl -sS $url/openrouter/router/video -H "Authorization: Key $key" \\
   -H "Content-Type: application/json" --data-binary @-
 
 With fal's Python client, through the queue, with progress:
 
-FAL_KEY=$key TELECINE_URL=$url $here/.venv/bin/python \\
-  $here/examples/python/subscribe.py $here/examples/clips/jfk_slides.mp4
+FAL_KEY=$key TELECINE_URL=$url "$here/.venv/bin/python" \\
+  "$here/examples/python/subscribe.py" "$here/examples/clips/jfk_slides.mp4"
 
 END
 exec "$telecine" serve --data "$data" --host 127.0.0.1 --port "$port"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,6 +20,7 @@ from telecine import __version__
 from telecine.api.parts import Parts
 from telecine.api.routes import application
 from telecine.db.sqlite import SQLite
+from telecine.errors import TelecineError
 from telecine.files import Files
 from telecine.inference import Inference
 from telecine.jobs import signing
@@ -26,7 +28,7 @@ from telecine.jobs.bells import Bells
 from telecine.jobs.deliverer import Deliverer
 from telecine.jobs.deliveries import Deliveries
 from telecine.jobs.executor import InProcess
-from telecine.jobs.gate import Gate
+from telecine.jobs.gate import Gate, Lane, LaneOf
 from telecine.jobs.queue import Queue
 from telecine.jobs.states import States
 from telecine.jobs.worker import Worker
@@ -42,10 +44,13 @@ from telecine.settings import ProviderSettings, Settings
 from telecine.storage.base import Storage
 from telecine.storage.local import LocalStorage
 
+_log = logging.getLogger("telecine.app")
+
 OwnFile = Callable[[str, Request], Awaitable[tuple[str, str] | None]]
 
 TIDY_SECONDS = 60.0
 FAREWELL_SECONDS = 5.0  # for webhooks that are under way when the server stops
+LOCAL_JOBS = 2  # an embedded model does one job at a time; another is fetched and opened meanwhile
 _DAY = 24 * 3600.0
 
 
@@ -114,6 +119,38 @@ async def opened_registry(settings: Settings, client: Client) -> AsyncIterator[R
         for provider in opened.values():
             await stack.enter_async_context(provider)
         yield Registry(opened, settings.models.aliases)
+
+
+async def lanes(settings: Settings, registry: Registry) -> LaneOf:
+    """Jobs of an embedded provider share a lane, so that they line up at the gate, which is fair
+    between keys, and not at its engine; live calls wait there. All others: one lane per model.
+
+    It follows `Registry.resolve` as far as names alone go, without asking anybody.
+    """
+    aliases, most = settings.models.aliases, settings.jobs.running_per_model
+    offered = {
+        name: {model.id for model in await provider.models()}
+        for name, provider in registry.providers.items()
+        if settings.providers[name].type == "local"
+    }
+
+    def named(model: str) -> str | None:
+        prefix, _, rest = model.partition("/")
+        return prefix if rest and prefix in registry.providers else None
+
+    def lane(model: str) -> Lane:
+        name = aliases.get(model, model)
+        provider = named(name)
+        if provider is None and name == model and "*" in aliases:
+            name = aliases["*"]
+            provider = named(name)
+        if provider is None:
+            provider = next((local for local, ids in offered.items() if name in ids), None)
+        if provider in offered:
+            return Lane(provider, min(LOCAL_JOBS, most or LOCAL_JOBS), counts_live=False)
+        return Lane(model, most)
+
+    return lane
 
 
 def _sources(
@@ -229,6 +266,7 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
             net=net,
             files=files,
             inference=inference,
+            lane=await lanes(settings, registry),
             bells=bells,
             signing_keys=signing_keys,
         )
@@ -259,6 +297,7 @@ async def _opened_jobs(
     net: Client,
     files: Files,
     inference: Inference,
+    lane: LaneOf,
     bells: Bells,
     signing_keys: signing.SigningKeys,
 ) -> tuple[Queue, Worker]:
@@ -292,7 +331,7 @@ async def _opened_jobs(
         clock=time.time,
         slots=settings.jobs.slots,
         per_key=settings.jobs.running_per_key,
-        per_model=settings.jobs.running_per_model,
+        lane=lane,
         depth=settings.jobs.queue_depth,
     )
     worker = await stack.enter_async_context(
@@ -326,9 +365,12 @@ async def _housekeeping(files: Files) -> AsyncIterator[None]:
 
     async def tidy() -> None:
         for minute in itertools.count():
-            if minute % 60 == 0:
-                await files.sweep()
-            await files.collect(time.time())
+            try:
+                if minute % 60 == 0:
+                    await files.sweep()
+                await files.collect(time.time())
+            except (TelecineError, OSError) as error:
+                _log.error("files past their time are still there: %s", error)
             await asyncio.sleep(TIDY_SECONDS)
 
     async with asyncio.TaskGroup() as group:

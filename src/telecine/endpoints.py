@@ -254,7 +254,14 @@ def _audio(given: AudioInput) -> RouterRequest:
 
 
 def _openai(api: Api, given: _OpenAIBody, document: Mapping[str, Any]) -> RouterRequest:
-    plain = bodies.plain(api, document)
+    plain, media = bodies.plain(api, document), bodies.media(api, document)
+    if len(media) > MAX_MEDIA:
+        raise InputError(
+            f"At most {MAX_MEDIA} images, sounds and videos in one request",
+            loc=media[MAX_MEDIA].loc,
+            type="sequence_too_long",
+            ctx={"max_length": MAX_MEDIA},
+        )
     limit: int | None = None
     match given:
         case _ChatBody():
@@ -264,7 +271,7 @@ def _openai(api: Api, given: _OpenAIBody, document: Mapping[str, Any]) -> Router
     return RouterRequest(
         prompt=plain.prompt,
         model=given.model,
-        media=bodies.media(api, document),
+        media=media,
         system_prompt=plain.system_prompt,
         reasoning=bodies.wants_reasoning(document),
         temperature=given.temperature,

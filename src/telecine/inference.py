@@ -114,6 +114,7 @@ class Inference:
                             for said in voice.say(event):
                                 yield said
                         case Log():
+                            story.heard(event)
                             yield event
         if story.usage is None:
             story.usage = Usage()

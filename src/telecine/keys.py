@@ -23,7 +23,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-
 from telecine.db.base import Database, Row, Transaction
 from telecine.errors import AuthError, Forbidden, NotFound
 from telecine.models import Caller
@@ -218,7 +217,7 @@ class Keys:
         return CdnToken(self._sign(claims, "cdn"), created, expires)
 
     def _sign(self, claims: dict[str, Any], use: Literal["app", "cdn"]) -> str:
-        import jwt  # with all of cryptography's X.509, which the start of a server need not wait for
+        import jwt  # with all of cryptography's X.509: the start of a server need not wait for it
 
         return jwt.encode({**claims, "use": use}, self._secret, algorithm="HS256")
 
@@ -261,6 +260,10 @@ class Keys:
             raise AuthError(_INVALID)
         return Caller(key_id, known.scopes)
 
+    async def is_valid(self, key_id: str) -> bool:
+        """Whether there is such a key, neither revoked nor expired."""
+        return await self._find(key_id) is not None
+
     async def _find(self, key_id: str) -> _Known | None:
         if self._is_stale(key_id):
             async with self._reading:
@@ -273,7 +276,8 @@ class Keys:
 
     def _is_stale(self, key_id: str) -> bool:
         age = self._clock() - self._read_at
-        return age > _FRESH_SECONDS or (key_id not in self._known and age > _UNKNOWN_SECONDS)
+        fresh_seconds = _FRESH_SECONDS if key_id in self._known else _UNKNOWN_SECONDS
+        return not 0 <= age <= fresh_seconds  # below 0: the clock was set back
 
     async def _read(self) -> None:
         """Read every valid key. One that is revoked while this runs must not come back with it."""

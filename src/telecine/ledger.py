@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -24,6 +25,9 @@ def priced(usage: Usage, price: Price | None) -> Usage:
 def entry(request: Request, usage: Usage, receipt: Receipt | None, *, at: float) -> dict[str, Any]:
     """The values of a row of `ledger` for an attempt that reached a model. `at`: epoch seconds."""
     told = receipt.body if receipt else {}
+    document = request.document
+    named = document.get("model") if isinstance(document, Mapping) else None
+    asked = named if isinstance(named, str) else ""
     return {
         "request_id": request.id,
         "attempt": request.attempt,
@@ -31,7 +35,7 @@ def entry(request: Request, usage: Usage, receipt: Receipt | None, *, at: float)
         "endpoint": request.endpoint,
         "mode": request.mode,
         "provider": told.get("provider") or "",
-        "model": told.get("provider_model") or told.get("model") or "",
+        "model": told.get("provider_model") or told.get("model") or asked,
         "at": at,
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

@@ -25,7 +25,7 @@ AUDIO_FORMATS = ("wav", "mp3", "flac", "ogg", "opus", "m4a", "aac", "aiff", "web
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking. `apps`: the only endpoint aliases that a temporary token may call; None: all."""
+    """Who is asking. `apps`: the only endpoint aliases a temporary token may call; None: all."""
 
     key_id: str
     scopes: frozenset[str] = frozenset({"API"})
@@ -59,7 +59,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One call as it arrived, whichever of the three modes. Validated by `inference`, not before."""
+    """One call as it arrived, whichever of the three modes. Only `inference` validates it."""
 
     id: str
     endpoint: str
@@ -173,13 +173,14 @@ class Image(Media):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audio(Media):
-    """`format` is one of AUDIO_FORMATS. `wav`: the same sound as 16 kHz mono WAV, where the model
-    does not take the format that it came in."""
+    """`format` is one of AUDIO_FORMATS. `wav`: the same sound as 16 kHz mono WAV, of `wav_bytes`,
+    where the model does not take the format that it came in."""
 
     format: str
     seconds: float | None
     codec: str
     wav: Path | None = None
+    wav_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 _CHUNK = 64 * 1024
-_MAX_URL = 8190
+MAX_URL = 8190
 _MAX_HEADER = 8190
 _MAX_HEADERS = 128
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -144,8 +144,8 @@ def checked_url(text: str, allow: Sequence[Network]) -> URL:
     might mean another host.
     """
     text = text.strip(" \t\r\n")
-    if len(text) > _MAX_URL:
-        raise FetchRefused(f"The URL is longer than {_MAX_URL} characters")
+    if len(text) > MAX_URL:
+        raise FetchRefused(f"The URL is longer than {MAX_URL} characters")
     if _UNSAFE.search(text):
         raise FetchRefused("The URL holds control characters or a backslash; they must be encoded")
     try:
@@ -201,9 +201,9 @@ def _not_public(says: str) -> FetchRefused:
 def shown_url(text: str) -> str:
     """`text` cut down to what may stand in a log or a receipt: scheme, host and path."""
     try:
-        url = URL(text.strip())
-        port = "" if url.is_default_port() else f":{url.port}"
-        return shown_text(f"{url.scheme}://{url.host}{port}{url.path}")
+        url = URL(text.strip()[:MAX_URL])
+        port = "" if url.port is None or url.is_default_port() else f":{url.port}"
+        return shown_text(f"{url.scheme}://{url.host or ''}{port}{url.path}")
     except ValueError:
         return "an unreadable URL"
 
@@ -218,8 +218,8 @@ def shown_host(url: str) -> str:
 
 def shown_text(text: str, limit: int = 200) -> str:
     """`text` for a log: one line, not long."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    shown = "".join(c if c.isprintable() else "?" for c in text[:limit])
+    return shown if len(text) <= limit else shown[: limit - 3] + "..."
 
 
 # ---------------------------------------------------------------- the guard

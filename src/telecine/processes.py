@@ -4,6 +4,8 @@ A frame on the pipe is an 8-byte head (two big-endian uint32: length of the JSON
 payload), the JSON object, the payload. The parent writes one frame per message, the child answers
 with any number of frames; the last of a task has "end": true, or "error" with a sentence and a
 kind. One task at a time per child, so there is nothing to multiplex and a kill fails one task.
+A child that outlives a task nobody waits for any more gets its tasks with a "number", which each
+answer repeats: so no answer is ever taken for that to another question.
 """
 
 from __future__ import annotations
@@ -101,10 +103,13 @@ class Child:
         self._process: Process | None = None
         self._transport: asyncio.SubprocessTransport | None = None
         self._listener: asyncio.Task[None] | None = None
+        self._is_killed = False
 
     @property
     def is_alive(self) -> bool:
-        return self._process is not None and self._process.returncode is None
+        """Not from the moment of a `kill` on, even if that was cancelled before it returned."""
+        is_running = self._process is not None and self._process.returncode is None
+        return is_running and not self._is_killed
 
     @property
     def pid(self) -> int | None:
@@ -124,19 +129,24 @@ class Child:
         )
         self._process = Process(self._transport, protocol, loop)
         self._listener = asyncio.create_task(self._listen(), name=f"stderr of {self._name}")
+        if self._is_killed:  # while it was on its way
+            await self.kill()
 
     async def send(self, head: Mapping[str, Any], payload: bytes = b"") -> None:
         """Raises ChildDied."""
         assert self._process, "start() first"
         assert self._process.stdin
+        if not self.is_alive:
+            raise await self._died()
         try:
             self._process.stdin.write(pack(head, payload))
             await self._process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError) as error:
             raise await self._died() from error
 
-    async def receive(self) -> Message:
-        """The next message. Raises ChildDied, and ChildFailed when the child reports an error."""
+    async def receive(self, *, number: int | None = None) -> Message:
+        """The next message, of the task with that number. Raises ChildFailed when the child reports
+        an error, and ChildDied; also when it says anything else than that: then it is killed."""
         assert self._process, "start() first"
         assert self._process.stdout
         try:
@@ -146,6 +156,10 @@ class Child:
             body = await self._process.stdout.readexactly(payload) if payload else b""
         except (asyncio.IncompleteReadError, ConnectionResetError) as error:
             raise await self._died() from error
+        except ValueError as error:
+            raise await self._babbled() from error
+        if not isinstance(message, dict) or message.pop("number", None) != number:
+            raise await self._babbled()
         if "error" in message:
             raise ChildFailed(message.get("kind", "failed"), message["error"])
         return message, body
@@ -173,7 +187,8 @@ class Child:
                 await self.kill()
 
     async def kill(self) -> None:
-        """End it now; returns when it is gone. No error if it never ran."""
+        """End it now; returns when it is gone. No error if it never ran, and then it never will."""
+        self._is_killed = True
         process, transport = self._process, self._transport
         if process is None or transport is None:
             return
@@ -215,3 +230,8 @@ class Child:
         await self.kill()
         code = self._process.returncode
         return ChildDied(f"the process ended with {code}", returncode=code)
+
+    async def _babbled(self) -> ChildDied:
+        """The error to raise once nobody can tell what the next message will be about."""
+        await self.kill()
+        return ChildDied("the process answered what it was not asked")

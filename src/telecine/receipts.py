@@ -11,6 +11,7 @@ from telecine.models import (
     Audio,
     Image,
     LinkPart,
+    Log,
     Media,
     Part,
     Receipt,
@@ -49,6 +50,11 @@ class Story:
     def prepared(self, parts: list[Part]) -> None:
         self._parts = parts
         self._lap("prepare")
+
+    def heard(self, log: Log) -> None:
+        """What a provider warns of stands in the receipt too."""
+        if log.level == "WARN":
+            self.warnings.append(log.message)
 
     def first_delta(self) -> None:
         if "first_text" not in self._seconds:
@@ -130,7 +136,10 @@ class Story:
         part = next((part for part in parts if part.media is medium), None)
         if part is None:
             return {"sent": None, "seen": "no"}
-        is_seen = self.usage is not None and self.usage.by_modality.get(modality, 0) > 0
+        # The tokens are those of all together: of several they prove none by itself.
+        alike = [p for p in self._parts if isinstance(p, LinkPart) or type(p.media) is type(medium)]
+        tokens = self.usage.by_modality.get(modality, 0) if self.usage else 0
+        is_seen = tokens > 0 and len(alike) == 1
         return {"sent": plan.describe(part), "seen": "yes" if is_seen else "unknown"}
 
 

@@ -174,7 +174,8 @@ def _folder() -> Kind:
 
 def _networks() -> Kind:
     def read(value: Any) -> tuple[Network, ...]:
-        return tuple(ipaddress.ip_network(_expect(each, str)) for each in _expect(value, list))
+        texts = [_expect(each, str) for each in _expect(value, list)]
+        return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
 
     def parse(text: str) -> list[str]:
         return [each.strip() for each in text.split(",") if each.strip()]
@@ -791,7 +792,7 @@ class _Reader:
     ) -> None:
         try:
             value = row.kind.read(row.kind.parse(given) if is_text else given)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             shown = "" if row.is_secret else f" = {_shown(given)}"
             self.problems.append(f"{source}{shown}: must be {row.kind.allowed}")
             return
@@ -801,7 +802,10 @@ class _Reader:
 
 
 def _shown(value: Any) -> str:
-    text = str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
+    try:
+        text = str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "a very long number"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

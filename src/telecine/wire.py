@@ -52,6 +52,8 @@ def dumps(value: Any) -> str:
 
 def _finite(value: Any) -> Any:
     match value:
+        case Decimal():
+            return _finite(float(value))
         case float():
             return value if math.isfinite(value) else None
         case Mapping():

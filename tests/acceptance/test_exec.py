@@ -12,6 +12,7 @@ import pytest
 from tests.acceptance.conftest import ENDPOINT
 from tests.acceptance.support.program import CANARY, CANARY_ID, Nowhere, execute, node, python
 from tests.acceptance.support.server import COMMAND, KEY, Server, command, environment
+from tests.acceptance.support.waiting import eventually
 
 BODY = {"prompt": "hello", "model": "echo/echo"}
 ECHO = "[providers.echo]\n"
@@ -304,6 +305,19 @@ def test_a_program_that_is_not_there_is_told(alone, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+def test_a_script_without_an_interpreter_is_one_of_the_shells(alone, tmp_path):
+    (tmp_path / "script").write_text("echo ran with $1\n")
+    (tmp_path / "script").chmod(0o755)
+    assert alone(["./script", "this"]).out == "ran with this\n"
+
+
+def test_a_program_that_the_system_refuses_is_told(alone, tmp_path):
+    (tmp_path / "script").write_text("#!/no/such/interpreter\n")
+    (tmp_path / "script").chmod(0o755)
+    done = alone(["./script"])
+    assert (done.code, done.err) == (126, "telecine: ./script: No such file or directory\n")
+
+
 def test_input_output_and_umask_are_the_programs(alone, tmp_path):
     os.umask(was := os.umask(0o022))
     done = alone(["sh", "-c", "cat; umask; echo complaint >&2; touch made"], input="given\n")
@@ -394,9 +408,7 @@ print(json.dumps(fal_client.result(*given)))
 
 def test_what_was_accepted_in_one_run_is_there_in_the_next(alone):
     job = alone(python(SUBMIT, [ENDPOINT, BODY])).answer
-    while not isinstance(got := alone(python(RESULT, [ENDPOINT, job])).answer, dict):
-        pass
-    assert got["output"] == "hello"
+    assert alone(python(RESULT, [ENDPOINT, job])).answer["output"] == "hello"
 
 
 def test_a_server_of_this_data_folder_is_used_while_it_runs(serving, tmp_path):
@@ -462,6 +474,7 @@ print(json.dumps(fal_client.subscribe(*given)["output"]))
 def test_pythons_client_needs_nothing_but_the_environment_that_the_banner_shows(tmp_path):
     server = Server(tmp_path, config=ECHO, arguments=["--tls-port", "0"]).start()
     try:
+        assert eventually(lambda: "/queue\n" in server.banner), server.banner
         shown = [word for word in server.banner.split() if "=" in word and "://" not in word]
         env = dict(word.split("=", 1) for word in shown)
         assert set(env) >= {"SSL_CERT_FILE", "FAL_RUN_HOST", "FAL_QUEUE_RUN_HOST"}

@@ -20,7 +20,22 @@ from telecine.errors import (
     TelecineError,
     TooLarge,
 )
-from telecine.models import Call, Delta, FilePart, LinkPart, Log, Upstream, Usage, Video
+from telecine.models import (
+    Audio,
+    AudioPart,
+    Call,
+    Delta,
+    FilePart,
+    Image,
+    ImagePart,
+    LinkPart,
+    Log,
+    Pdf,
+    PdfPart,
+    Upstream,
+    Usage,
+    Video,
+)
 from telecine.net import Client
 from telecine.providers.echo import Echo
 from telecine.providers.openai_compatible import OpenAICompatible
@@ -74,6 +89,34 @@ def video(path: Path, data: bytes | None = None, index=0, **more):
         "seconds": 2.5,
     }
     return Video(**(facts | more))
+
+
+def about(path: Path, data: bytes, loc, index=0):
+    path.write_bytes(data)
+    return {
+        "index": index,
+        "found": "data",
+        "origin": "data URI",
+        "loc": ("body", *loc),
+        "path": path,
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def image(path: Path, data=b"picture", index=0, loc=None, format="png"):
+    given = about(path, data, loc or ("image_urls", index), index)
+    return ImagePart(Image(**given, mime=f"image/{format}", format=format, width=4, height=3))
+
+
+def sound(path: Path, data=b"sound", loc=("audio_url",), format="mp3", **more):
+    given = about(path, data, loc)
+    facts = {"mime": "audio/mpeg", "format": format, "seconds": 2.0, "codec": "mp3"}
+    return AudioPart(Audio(**given, **(facts | more)))
+
+
+def paper(path: Path, data=b"%PDF-1.7", loc=("pdf_urls", 0)):
+    return PdfPart(Pdf(**about(path, data, loc), mime="application/pdf"))
 
 
 def big_video(path: Path):
@@ -188,6 +231,63 @@ def test_a_large_video_is_never_held_in_memory(run, upstream, kind, tmp_path):
     # The fake's own buffers, in the same process, are in it too.
     assert run(measured()) < 12 << 20
     assert upstream.last.videos[0].bytes == 64 << 20
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_images_and_sounds_are_seen_whole_and_in_order(run, upstream, kind, tmp_path):
+    parts = (
+        image(tmp_path / "a", b"first" * 999),
+        image(tmp_path / "b", b"second", 1),
+        sound(tmp_path / "c", b"heard" * 1001),
+    )
+    said = text(run(ask(kind, upstream.url, call(kind, parts=parts))))
+    places = [said.index(f"sha256={part.media.sha256}") for part in parts]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_images_and_sounds_go_out_as_openai_has_them(run, upstream, kind, tmp_path):
+    parts = (image(tmp_path / "a"), sound(tmp_path / "b"))
+    run(ask(kind, upstream.url, call(kind, parts=parts)))
+    first, *others = upstream.last.document["messages"][-1]["content"]
+    assert first == {"type": "text", "text": "What is in it?"}
+    assert [part["type"] for part in others] == ["image_url", "input_audio"]
+    assert others[1]["input_audio"]["format"] == "mp3"
+    assert [(s.kind, s.mime) for s in upstream.last.media] == [
+        ("image", "image/png"),
+        ("audio", "audio/mp3"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_a_sound_that_was_converted_goes_out_as_wav(run, upstream, kind, tmp_path):
+    (tmp_path / "wav").write_bytes(b"RIFF")
+    part = sound(tmp_path / "a", b"ogg", format="opus", wav=tmp_path / "wav")
+    run(ask(kind, upstream.url, call(kind, parts=(part,))))
+    [sent] = upstream.last.media
+    assert (sent.mime, sent.sha256) == ("audio/wav", hashlib.sha256(b"RIFF").hexdigest())
+
+
+def test_echo_says_what_it_was_given_of_every_kind(run, upstream, tmp_path):
+    parts = (
+        image(tmp_path / "i"),
+        FilePart(video(tmp_path / "v", b"clip")),
+        sound(tmp_path / "a"),
+        paper(tmp_path / "p"),
+        image(tmp_path / "j", b"other", 1),
+    )
+    events = run(ask("echo", upstream.url, call("echo", parts=parts)))
+    lines = text(events).splitlines()[1:]
+    sha256 = [part.media.sha256 for part in parts]
+    assert lines == [
+        f"image 1: sha256={sha256[0]} bytes=7 width=4 height=3",
+        f"video 1: sha256={sha256[1]} bytes=4 seconds=2.500 container=mp4",
+        f"audio 1: sha256={sha256[2]} bytes=5 seconds=2.000",
+        f"document 1: sha256={sha256[3]} bytes=8",
+        f"image 2: sha256={sha256[4]} bytes=5 width=4 height=3",
+    ]
+    [usage] = only(Usage, events)
+    assert usage.by_modality == {"text": 4, "image": 2, "video": 2, "audio": 2, "document": 1}
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)
@@ -572,6 +672,42 @@ def test_a_model_that_is_known_to_see_no_video_takes_none(run, upstream):
     assert run(use()) == [(), ("file",), ("file", "link")]
 
 
+def test_capabilities_follow_the_modalities_that_are_listed(run, upstream):
+    async def use():
+        async with opened("openrouter", upstream.url) as provider:
+            names = ("text/only", "qwen/qwen3.5-27b", "google/gemini-2.5-flash", "new/unlisted")
+            return [await provider.capabilities(name) for name in names]
+
+    blind, sees, hears, unlisted = run(use())
+    assert (blind.images, blind.audio, blind.pdfs) == ((), (), True)
+    assert (sees.images, sees.audio) == (("png", "jpeg", "webp", "gif"), ())
+    assert hears.audio == ("wav", "mp3", "aiff", "aac", "ogg", "flac", "m4a")
+    assert all((unlisted.delivery, unlisted.images, unlisted.audio, unlisted.web_search))
+
+
+def test_a_document_goes_out_as_a_file(run, upstream, tmp_path):
+    run(ask("openrouter", upstream.url, call("openrouter", parts=(paper(tmp_path / "p"),))))
+    [sent] = upstream.last.media
+    assert (sent.kind, sent.mime, sent.bytes) == ("file", "application/pdf", 8)
+    part = upstream.last.document["messages"][-1]["content"][1]
+    assert part["file"]["filename"] == "document-1.pdf"
+
+
+def test_a_web_search_is_the_web_plugin_with_its_options(run, upstream):
+    options = {"max_results": 3, "engine": "exa", "search_context_size": "low"}
+    run(ask("openrouter", upstream.url, call("openrouter", web_search=options)))
+    sent = upstream.last.document
+    assert sent["plugins"] == [{"id": "web", "max_results": 3, "engine": "exa"}]
+    assert sent["web_search_options"] == {"search_context_size": "low"}
+
+
+@pytest.mark.parametrize("wanted", [None, {}])
+def test_no_search_is_made_that_nobody_asked_for(run, upstream, wanted):
+    run(ask("openrouter", upstream.url, call("openrouter", web_search=wanted)))
+    assert upstream.last.document.get("plugins") == (None if wanted is None else [{"id": "web"}])
+    assert "web_search_options" not in upstream.last.document
+
+
 def test_the_list_of_models_is_asked_for_once(run, upstream):
     upstream.asked.clear()
 
@@ -643,6 +779,20 @@ def test_a_server_for_pictures_refuses_videos(run, tmp_path, how):
                 await drain(provider, call("pictures", "m", clip))
 
     run(use())
+
+
+@pytest.mark.parametrize(
+    ("dialect", "images", "audio"),
+    [
+        ("vllm", ("png", "jpeg", "webp", "gif"), ("wav", "mp3")),
+        ("llamacpp", ("png", "jpeg", "gif"), ("wav", "mp3")),
+        ("ollama", ("png", "jpeg", "webp"), ()),
+    ],
+)
+def test_what_a_dialect_takes_is_what_its_servers_can_read(run, dialect, images, audio):
+    provider = OpenAICompatible("x", client=None, base_url=DEAD, dialect=dialect)
+    found = run(provider.capabilities("m"))
+    assert (found.images, found.audio, found.pdfs) == (images, audio, False)
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)

@@ -1,6 +1,7 @@
 """Videos made on the spot, for what no small real clip shows. Uses PyAV in the test's own process."""
 
 import struct
+import zlib
 from fractions import Fraction
 
 import av
@@ -27,6 +28,82 @@ def write(path, frames, *, codec="libx264", rate=10, container=None, options=Non
             converted.pts, converted.time_base = milliseconds, Fraction(1, 1000)
             out.mux(stream.encode(converted))
         out.mux(stream.encode(None))
+    return path
+
+
+STILLS = {
+    "png": ("image2", "png", "rgb24"),
+    "jpeg": ("image2", "mjpeg", "yuvj420p"),
+    "gif": ("gif", "gif", "rgb8"),
+    "webp": ("webp", "libwebp", "yuv420p"),
+}
+TONES = {
+    "wav": ("wav", "pcm_s16le", 16_000),
+    "mp3": ("mp3", "libmp3lame", 16_000),
+    "flac": ("flac", "flac", 16_000),
+    "ogg": ("ogg", "flac", 16_000),
+    "opus": ("ogg", "libopus", 48_000),
+    "m4a": ("ipod", "aac", 44_100),
+    "aac": ("adts", "aac", 44_100),
+    "aiff": ("aiff", "pcm_s16be", 16_000),
+    "webm": ("webm", "libopus", 48_000),
+}
+
+
+def still(path, kind, *, width=64, height=48, colour=(200, 30, 60), pictures=1):
+    """An image; with more than one picture it is animated."""
+    container, codec, pix_fmt = STILLS[kind]
+    if kind == "webp" and pictures > 1:
+        codec = "libwebp_anim"
+    with av.open(str(path), "w", format=container) as out:
+        stream = out.add_stream(codec, rate=5)
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        for number in range(pictures):
+            shade = tuple(min(255, part + 20 * number) for part in colour)
+            out.mux(stream.encode(picture(width, height, shade).reformat(format=pix_fmt)))
+        out.mux(stream.encode(None))
+    return path
+
+
+def first_picture(path, video):
+    """The first frame of a video as a PNG image."""
+    with av.open(str(video)) as source:
+        frame = next(source.decode(video=0)).reformat(format="rgb24")
+    with av.open(str(path), "w", format="image2") as out:
+        stream = out.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "rgb24"
+        frame.pts = 0
+        out.mux([*stream.encode(frame), *stream.encode(None)])
+    return path
+
+
+def tone(path, kind, *, seconds=2.0):
+    """A sound file: a sine of 440 Hz."""
+    container, codec, rate = TONES[kind]
+    with av.open(str(path), "w", format=container) as out:
+        stream = out.add_stream(codec, rate=rate)
+        stream.layout = "mono"
+        times = np.arange(int(rate * seconds)) / rate
+        samples = (np.sin(2 * np.pi * 440 * times) * 8000).astype(np.int16).reshape(1, -1)
+        for start in range(0, samples.shape[1], 1024):
+            piece = samples[:, start : start + 1024].copy()
+            frame = av.AudioFrame.from_ndarray(piece, format="s16", layout="mono")
+            frame.rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def png_claiming(path, width, height):
+    """A small PNG file whose header promises that many pixels."""
+
+    def chunk(kind, data):
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(bytes(10_000_000)))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + body + chunk(b"IEND", b""))
     return path
 
 

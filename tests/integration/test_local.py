@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -192,6 +193,32 @@ def test_a_stopped_job_leaves_the_process_ready_for_the_next():
     before, after, answer = work(ask())
     assert before == after
     assert answer == "ENGLISH\nSonnet I\nDEUTSCH\nSimplicissimus 1668\n"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_however_often_jobs_are_cancelled_the_next_gets_its_own_answer(seed):
+    """From the first moment on: while the process starts, and while the weights load."""
+    dice = random.Random(seed)
+    words = {"jfk_slides.mp4": "your country", "spanish_vp8.webm": "tamayo"}
+
+    async def hung_up(local, clip):
+        job = asyncio.create_task(told(local, call("", clip, model="transcribe")))
+        await asyncio.wait([job], timeout=dice.choice([0.02, 0.3, 1.0]) * dice.random())
+        job.cancel()
+        await asyncio.wait([job])
+        assert job.cancelled() or text(job.result())
+
+    async def ask():
+        async with opened() as (local, pool):
+            clips = {name: await part(pool, name) for name in words}
+            for _ in range(2):
+                for _ in range(dice.randint(2, 4)):
+                    await hung_up(local, clips[dice.choice(list(clips))])
+                for name in dice.sample(list(clips), 2):
+                    heard = text(await told(local, call("", clips[name], model="transcribe")))
+                    assert words[name] in heard.lower()
+
+    work(ask())
 
 
 def test_a_killed_process_fails_its_job_and_the_next_gets_another():

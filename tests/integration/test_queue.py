@@ -11,6 +11,7 @@ import pytest
 from tests.fakes.jobs import House, request, until
 
 from telecine.errors import BadRequest, LimitReached, NotFound
+from telecine.jobs.gate import Lane
 from telecine.models import Attachment
 
 
@@ -321,10 +322,54 @@ def test_a_key_with_many_jobs_does_not_hold_up_another(run, house):
     run(work())
 
 
+def engine(model):
+    """A lane for all that begins with "local/": one runs, one is prepared."""
+    return Lane("local", 2, counts_live=False) if model.startswith("local/") else Lane(model)
+
+
+def test_a_batch_on_a_narrow_lane_does_not_hold_up_another_keys_single_job(run, house):
+    async def work():
+        async with house(slots=16, lane=engine) as h:
+            batch = [
+                await h.submit("wait", key="a", model=f"local/{number % 3}") for number in range(8)
+            ]
+            single = await h.submit("wait", key="b", model="local/0")
+            elsewhere = await h.submit("wait", key="a", model="echo/echo")
+            await h.pipeline.began(3)
+            assert set(h.pipeline.started) == {batch[0], batch[1], elsewhere}
+            await h.queue.cancel(batch[0])
+            await h.pipeline.began(4)
+            assert h.pipeline.started[3] == single
+            h.pipeline.go.set()
+            await asyncio.gather(*map(h.ended, [*batch, single, elsewhere]))
+            assert sorted(h.pipeline.started) == sorted([*batch, single, elsewhere])
+
+    run(work())
+
+
+def test_a_narrow_lane_is_never_overfull_and_its_queue_goes_on_beside_live_calls(run, house):
+    async def work():
+        async with house(slots=16, lane=engine) as h:
+            live = [
+                asyncio.create_task(
+                    h.worker.run(request("wait", mode="run", key="live", model="local/live"))
+                )
+                for _ in range(5)
+            ]
+            await h.pipeline.began(5)
+            ids = [await h.submit("nap", key=f"k{n % 3}", model="local/a") for n in range(20)]
+            await asyncio.gather(*map(h.ended, ids))
+            assert h.pipeline.most_models["local/a"] == 2
+            h.pipeline.go.set()
+            await asyncio.gather(*live)
+
+    run(work())
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_limits_hold_in_bursts_of_live_calls_and_jobs(run, house, seed):
     async def work():
-        async with house(slots=7, per_key=3, per_model=4) as h:
+        async with house(slots=7, per_key=3, lane=lambda model: Lane(model, 4)) as h:
             jobs = [
                 asyncio.create_task(
                     h.submit("nap", key=f"k{(number + seed) % 5}", model=f"m{number % 3}")

@@ -32,14 +32,26 @@ def forever(size):
         yield size
 
 
-async def scan(folder, body, *, sizes=None, max_json_bytes=8 << 20, max_file_bytes=1 << 30):
+async def scan(
+    folder,
+    body,
+    *,
+    sizes=None,
+    max_json_bytes=8 << 20,
+    max_json_marks=400_000,
+    max_file_bytes=1 << 30,
+):
     """The document with bytes in place of placeholders, or what was raised; leaves no file."""
     limits = {"max_bytes_per_key": 1 << 30, "max_file_bytes": max_file_bytes}
     async with Spool(folder, **limits) as spool:
         chunks = chunks_of(body, sizes or forever(64 * 1024))
         try:
             scanned = await read_json(
-                chunks, spool=spool, key_id="key", max_json_bytes=max_json_bytes
+                chunks,
+                spool=spool,
+                key_id="key",
+                max_json_bytes=max_json_bytes,
+                max_json_marks=max_json_marks,
             )
         except Exception:
             assert spool.used("key") == 0
@@ -308,7 +320,7 @@ def test_the_last_of_duplicate_keys_counts(run, tmp_path):
         (b'"\\udc00\\ud800"', 1, "surrogate"),
         (b'"\\ud83d\\ude00\\ud83d"', 13, "surrogate"),
         ('{"é": x}'.encode(), 7, "Expecting value"),
-        (b"[" * 5_000_000, 0, "nested"),
+        (b"[" * 300_000, 0, "nested"),
         (b'{"a":' * 300 + b"1" + b"}" * 300, 0, "nested"),
         (b"[" * 129 + b"]" * 129, 0, "nested"),
         (b"\x00", 0, "Expecting value"),
@@ -354,6 +366,21 @@ def test_json_beside_the_videos_has_a_cap(run, tmp_path):
     assert run(scan(tmp_path, body, max_json_bytes=101_000))
     with pytest.raises(PayloadTooLarge, match="TELECINE_MEDIA_MAX_JSON_BYTES"):
         run(scan(tmp_path, body, max_json_bytes=99_000))
+
+
+@pytest.mark.parametrize("size", [7, 65536])
+@pytest.mark.parametrize("piece", [b"[]", b"1", b'{"a":1}', b'"x"'])
+def test_many_small_values_are_refused_before_they_cost_memory(run, tmp_path, piece, size):
+    body = b'{"unknown":[' + b",".join([piece] * 2_000) + b"]}"
+    with pytest.raises(PayloadTooLarge, match="more than 1000 commas, colons and opening"):
+        run(scan(tmp_path, body, sizes=forever(size), max_json_marks=1_000))
+
+
+@pytest.mark.parametrize("size", [7, 65536])
+def test_what_stands_in_strings_is_not_counted(run, tmp_path, size):
+    document = {"prompt": '[{,:\\"' * 5_000, "long": ",:[{" * BIG}
+    body = json.dumps(document).encode()
+    assert run(scan(tmp_path, body, sizes=forever(size), max_json_marks=4)) == document
 
 
 def test_a_video_over_the_cap_of_a_file_is_too_large(run, tmp_path):

@@ -23,7 +23,7 @@ from telecine.errors import (
     SourceUnavailable,
     UnsupportedMedia,
 )
-from telecine.models import Caller, Job, LogLine, Outcome, Request, Usage, MediaName, RouterRequest
+from telecine.models import Caller, Job, LogLine, MediaName, Outcome, Request, RouterRequest, Usage
 
 EP = "openrouter/router/video"
 MINIMAL = {"prompt": "p", "model": "m"}

@@ -31,6 +31,8 @@ class KeyRing(Protocol):
 
     async def check_cdn(self, authorization: str | None) -> Caller: ...
 
+    async def is_valid(self, key_id: str) -> bool: ...
+
     def token(self, caller: Caller, apps: Iterable[str], seconds: int) -> str: ...
 
     def cdn_token(self, caller: Caller) -> CdnToken: ...
@@ -59,6 +61,9 @@ class OpenKeys:
 
     async def check_cdn(self, authorization: str | None) -> Caller:
         return LOCAL
+
+    async def is_valid(self, key_id: str) -> bool:
+        return True
 
 
 class Guard:

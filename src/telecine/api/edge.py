@@ -15,7 +15,8 @@ from telecine import telemetry
 from telecine.api.addressing import header, is_platform
 from telecine.api.failures import Disconnected, answer, send_result
 from telecine.api.platform.failures import platform_answer
-from telecine.errors import NotFound
+from telecine.errors import BadRequest, NotFound
+from telecine.jobs.worker import Stopping
 from telecine.models import Result
 
 # As fal's: any page may call, with a key but never with cookies.
@@ -77,6 +78,7 @@ class _Exchange:
         receive = self.receive if self._body_left else self._receive
         with telemetry.about(self._scope["telecine.request_id"]):
             try:
+                _check(self._scope)
                 await app(self._scope, receive, self.send)
             except Disconnected:
                 pass
@@ -127,6 +129,16 @@ class _Exchange:
         headers = [*_PREFLIGHT, (b"access-control-allow-headers", allowed.encode())]
         await self.send({"type": "http.response.start", "status": 204, "headers": headers})
         await self._send({"type": "http.response.body", "body": b""})
+
+
+def _check(scope: Scope) -> None:
+    """Raises Stopping, and BadRequest for a call that two readers may understand differently."""
+    if scope.get("telecine.is_stopping"):
+        raise Stopping
+    for name in ("Host", "Authorization"):
+        said = {value for each, value in scope["headers"] if each == name.lower().encode()}
+        if len(said) > 1:
+            raise BadRequest(f"There are two {name} headers, which differ; send one")
 
 
 async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:

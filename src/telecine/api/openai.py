@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -98,10 +98,13 @@ class Models:
 
 
 class _Frames:
-    """An answer under way as server-sent events, made at the upstream's speed.
+    """An answer under way as server-sent events.
 
-    Nothing is left out for a slow reader; until it is sent it takes the memory of its text.
+    Nothing can be left out for a slow reader: the upstream is read no further than MAX_WAITING
+    ahead of it.
     """
+
+    MAX_WAITING = 1024 * 1024
 
     def __init__(self, api: Api, document: Mapping[str, Any]) -> None:
         self.error: Exception | None = None
@@ -110,14 +113,17 @@ class _Frames:
         self._api = api
         self._wants_usage = api != "chat" or openai.wants_usage(document)
         self._waiting: list[bytes] = []
+        self._size = 0
         self._count = 0
         self._news = asyncio.Event()
+        self._sent = asyncio.Event()
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event) -> Awaitable[None] | None:
         if not isinstance(event, Chunk):
-            return
+            return None
         if self._wants_usage or not openai.is_mere_usage(event.body):
             self._add(event.body)
+        return self._room() if self._size > self.MAX_WAITING else None
 
     def end(self, error: Exception | None) -> None:
         self.error = error
@@ -137,12 +143,19 @@ class _Frames:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._news.wait()
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._size = self._waiting, [], 0
+        self._sent.set()
         return b"".join(waiting)
+
+    async def _room(self) -> None:
+        self._sent.clear()
+        await self._sent.wait()
 
     def _add(self, body: Mapping[str, Any]) -> None:
         name = str(body.get("type")) if self._api == "responses" else None
-        self._waiting.append(sse.event(wire.dumps(body), name))
+        frame = sse.event(wire.dumps(body), name)
+        self._waiting.append(frame)
+        self._size += len(frame)
         self._count += 1
         self.has_begun = True
         self._news.set()

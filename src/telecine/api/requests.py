@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.types import Receive, Scope
 
-from telecine.api import auth
+from telecine.api import auth, intake
 from telecine.api.addressing import header
-from telecine.api.failures import Disconnected
 from telecine.api.parts import Parts
-from telecine.errors import BadRequest, PayloadTooLarge
+from telecine.errors import BadRequest
 from telecine.media.scan import read_json
 from telecine.models import Mode, Request
-
-STALL_SECONDS = 60.0
 
 
 @asynccontextmanager
@@ -29,14 +25,17 @@ async def received(
     Raises InputError for what is not JSON, PayloadTooLarge, LimitReached over the key's spool or,
     before anything is read, its running limit.
     """
-    length = header(scope, b"content-length")
-    if length.isdecimal() and int(length) > parts.max_body_bytes:
-        raise _too_large(parts.max_body_bytes)
+    body = intake.body(
+        scope,
+        receive,
+        max_bytes=parts.max_body_bytes,
+        advice="; upload the video first and send its URL",
+    )
     caller = auth.caller(scope)
     if mode != "queue":
         parts.worker.check(caller.key_id)
     scanned = await read_json(
-        _chunks(receive, parts.max_body_bytes),
+        body,
         spool=parts.spool,
         key_id=caller.key_id,
         max_json_bytes=parts.max_json_bytes,
@@ -52,33 +51,6 @@ async def received(
         )
     finally:
         scanned.discard()
-
-
-async def _chunks(receive: Receive, max_bytes: int) -> AsyncIterator[bytes]:
-    room, more = max_bytes, True
-    while more:
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                message = await receive()
-        except TimeoutError:
-            raise BadRequest(
-                f"Nothing of the body arrived for {STALL_SECONDS:.0f} seconds"
-            ) from None
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        more = message.get("more_body", False)
-        chunk = message.get("body", b"")
-        room -= len(chunk)
-        if room < 0:
-            raise _too_large(max_bytes)
-        if chunk:
-            yield chunk
-
-
-def _too_large(max_bytes: int) -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"The body is larger than {max_bytes} bytes; upload the video first and send its URL"
-    )
 
 
 def keeps_payloads(scope: Scope) -> bool:

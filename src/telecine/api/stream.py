@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Protocol
 
@@ -127,9 +127,12 @@ class Live:
 
 
 class Listener(Protocol):
-    """Where the events of an answer go: `take` each, then `end` with what went wrong, if it did."""
+    """Where the events of an answer go: `take` each, then `end` with what went wrong, if it did.
 
-    def take(self, event: Event) -> None: ...
+    What `take` may give back is waited for before the next event is read.
+    """
+
+    def take(self, event: Event) -> Awaitable[None] | None: ...
 
     def end(self, error: Exception | None) -> None: ...
 
@@ -150,7 +153,8 @@ async def _read(events: AsyncGenerator[Event, None], live: Listener) -> None:
     try:
         async with aclosing(events):
             async for event in events:
-                live.take(event)
+                if (room := live.take(event)) is not None:
+                    await room
         error = None
     except Exception as raised:  # noqa: BLE001 - told to the caller, or to the log, by the sender
         error = raised

@@ -243,9 +243,12 @@ async def _owner(request: Request) -> Caller:
 
 async def _signed(request: Request) -> File:
     """The upload whose URL this is, by the secret in its query."""
-    upload: File = await request.app.state.parts.files.upload(
+    parts = request.app.state.parts
+    upload: File = await parts.files.upload(
         request.path_params["file_id"], request.query_params.get("upload", "")
     )
+    if not await parts.keys.is_valid(upload.key_id):
+        raise AuthError("The key that began this upload is no longer valid")
     return upload
 
 

@@ -52,6 +52,12 @@ def load(config: Path | None, data: Path | None = None, **flags: Any) -> Setting
     return found
 
 
+def secrets(settings: Settings) -> list[str]:
+    """What must not stand in a log, whatever it looks like."""
+    keys = [provider.api_key for provider in settings.providers.values()]
+    return [key for key in (*keys, settings.auth.bootstrap_key) if key]
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run it on uvloop where there is one."""
     try:
@@ -96,9 +102,14 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Aligned columns on stdout, with a header on a terminal; that there are none, on stderr."""
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    # What callers chose, a model's name say, may hold escapes that would command the terminal.
+    cells = [["" if cell is None else _printable(str(cell)) for cell in row] for row in rows]
     if not cells:
         typer.echo("none yet", err=True)
     elif sys.stdout.isatty():

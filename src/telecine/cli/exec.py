@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -74,8 +75,8 @@ async def _exec(
     from telecine import telemetry
     from telecine.intercept.opened import opened
 
-    telemetry.set_up_logging(level="WARNING")
-    # A program that goes away in the middle of an answer is no news.
+    telemetry.set_up_logging(level="WARNING", secrets=common.secrets(settings))
+    # Who goes away in the middle of an answer is no news; what is, the gateway logs.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     async with contextlib.AsyncExitStack() as stack:
         telecine, key = await stack.enter_async_context(_telecine(settings, server))
@@ -109,14 +110,25 @@ class _Program:
     async def run(self, environment: Mapping[str, str]) -> int:
         """Its exit code. Signals that come meanwhile are for it."""
         try:
-            process = subprocess.Popen(  # noqa: ASYNC220, S603 - what the user wants run
-                self._command, env=environment, umask=self._umask
-            )
+            process = self._started(environment)
         except OSError as error:
-            raise Failed(f"{self._command[0]}: {error.strerror}", code=NOT_EXECUTABLE) from error
+            typer.echo(f"telecine: {self._command[0]}: {error.strerror}", err=True)
+            return NOT_EXECUTABLE
         with _passing_on(process.send_signal):
             code = await asyncio.to_thread(process.wait)
         return 128 - code if code < 0 else code
+
+    def _started(self, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        def start(*command: str) -> subprocess.Popen[bytes]:
+            return subprocess.Popen(command, env=environment, umask=self._umask)  # noqa: S603
+
+        try:
+            return start(*self._command)
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+            # A script that does not name its interpreter is one of the shell's, as for execvp(3).
+            return start("/bin/sh", *self._command)
 
 
 @contextlib.contextmanager

@@ -103,7 +103,7 @@ class _Printer:
 
 def _source(name: str) -> str | Path:
     """A URL as it is, anything else as the file it must be. Raises Failed."""
-    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:", name):
+    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:", name) and not Path(name).is_file():
         return name
     path = Path(name).expanduser()
     if not path.is_file():

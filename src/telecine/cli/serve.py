@@ -137,7 +137,7 @@ async def _serve(
     from telecine.cli.server import Server
     from telecine.cli.tls import prepared
 
-    telemetry.set_up_logging(secrets=_secrets(settings))
+    telemetry.set_up_logging(secrets=common.secrets(settings))
     # The database's writer thread and the event loop share the interpreter's lock: shorter turns
     # gave a fifth more durable submits (bench/submit.py).
     sys.setswitchinterval(0.0005)
@@ -146,28 +146,26 @@ async def _serve(
     tls = prepared(settings, tls_sockets) if tls_sockets else None
     async with app.opened(settings) as opened:
         key = await _first_key(settings, opened.keys)
+        here = url_of(*sockets[0].getsockname()[:2])
         server = Server(
-            opened.asgi, stop_seconds=settings.server.stop_seconds, on_stop=opened.stop, tls=tls
+            opened.asgi,
+            stop_seconds=settings.server.stop_seconds,
+            on_start=lambda: typer.echo(banner(settings, here, key, tls)),
+            on_stop=opened.stop,
+            tls=tls,
         )
-        # The sockets listen already: who calls from here on is answered.
-        with _announced(settings, sockets):
-            typer.echo(banner(settings, url_of(*sockets[0].getsockname()[:2]), key, tls))
+        with _announced(settings, here):
             await server.serve(sockets)
 
 
 @contextmanager
-def _announced(settings: Settings, sockets: Sequence[socket.socket]) -> Iterator[None]:
+def _announced(settings: Settings, here: str) -> Iterator[None]:
     """Tell the other commands on this machine, by the data folder, where it listens."""
-    settings.address_file.write_text(url_of(*sockets[0].getsockname()[:2]))
+    settings.address_file.write_text(here)
     try:
         yield
     finally:
         settings.address_file.unlink(missing_ok=True)
-
-
-def _secrets(settings: Settings) -> list[str]:
-    keys = [provider.api_key for provider in settings.providers.values()]
-    return [key for key in (*keys, settings.auth.bootstrap_key) if key]
 
 
 async def _first_key(settings: Settings, keys: Keys) -> str | None:

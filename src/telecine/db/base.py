@@ -68,8 +68,11 @@ class Database(Protocol):
         """
         ...
 
-    def write_later(self, operation: Operation[T]) -> None:
-        """As `write`, in order with the others, but nobody waits; a failure goes to the log."""
+    def write_later(self, operation: Operation[T], *, until_written: bool = False) -> None:
+        """As `write`, in order with the others, but nobody waits; a failure goes to the log.
+
+        `until_written`: what failed with DatabaseFailed is tried again while the database is open.
+        """
         ...
 
     async def scrub(self) -> None:

@@ -137,10 +137,6 @@ SELECT id, endpoint, mode, key_id, attempt, failures, cancel_requested, no_retry
        (SELECT coalesce(max(seq), 0) FROM logs WHERE request_id = requests.id) AS last_log
 FROM requests WHERE id = :id AND state = 'running';
 
--- name: request_exists
--- A row if there is one.
-SELECT 1 AS yes FROM requests WHERE id = :id;
-
 -- name: finish_request
 -- running (this attempt) -> succeeded | failed | cancelled. No row: somebody else was first.
 UPDATE requests SET

@@ -133,7 +133,7 @@ VALUES (:id, :secret_hash, :alias, :scopes, :now);
 INSERT INTO keys (id, secret_hash, alias, scopes, created_at)
 VALUES (:id, :secret_hash, :alias, :scopes, :now)
 ON CONFLICT (id) DO UPDATE
-SET secret_hash = excluded.secret_hash, scopes = excluded.scopes, revoked_at = NULL, expires_at = NULL;
+SET secret_hash = excluded.secret_hash, alias = excluded.alias, scopes = excluded.scopes, revoked_at = NULL, expires_at = NULL;
 
 -- name: keys_supersede
 -- Revoke the other keys of this alias.

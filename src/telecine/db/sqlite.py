@@ -34,6 +34,7 @@ GROUP = 256  # the most operations that share a commit: bounds how long one wait
 LINGER_SECONDS = 0.02  # how long writes that nobody waits for may wait for company
 LOCK_SECONDS = 30.0  # how long another process may keep the write lock before writes fail
 BUSY_MILLISECONDS = 5_000
+AGAIN_SECONDS = 1.0  # after which a write is tried again that must not be lost
 OLDEST = (3, 37, 0)  # STRICT tables
 
 
@@ -73,8 +74,8 @@ class SQLite:
         self._open_writer().put(_Write(operation, future))
         return await future
 
-    def write_later(self, operation: Operation[T]) -> None:
-        self._open_writer().put(_Write(operation, None))
+    def write_later(self, operation: Operation[T], *, until_written: bool = False) -> None:
+        self._open_writer().put(_Write(operation, None, until_written))
 
     async def read(self, operation: Operation[T]) -> T:
         if self._readers is None:
@@ -139,6 +140,7 @@ class SQLite:
 class _Write(NamedTuple):
     operation: Operation[Any]
     future: asyncio.Future[Any] | None  # None: nobody waits
+    until_written: bool = False
 
 
 class _Outcome(NamedTuple):
@@ -245,22 +247,23 @@ class _Writer:
 
     def _resolve(self, group: Sequence[_Write], outcomes: Sequence[_Outcome]) -> None:
         try:
-            self._loop.call_soon_threadsafe(_tell, group, outcomes)
+            self._loop.call_soon_threadsafe(self._tell, group, outcomes)
         except RuntimeError:  # the loop is closed: nobody is left to be told
             _log.debug("%d writes ended after the event loop", len(group))
 
-
-def _tell(group: Sequence[_Write], outcomes: Sequence[_Outcome]) -> None:
-    for write, outcome in zip(group, outcomes, strict=True):
-        if write.future is None:
-            if outcome.error is not None:
-                _log.error("a write that nobody waits for failed", exc_info=outcome.error)
-        elif write.future.done():
-            pass  # whoever waited was cancelled
-        elif outcome.error is not None:
-            write.future.set_exception(outcome.error)
-        else:
-            write.future.set_result(outcome.value)
+    def _tell(self, group: Sequence[_Write], outcomes: Sequence[_Outcome]) -> None:
+        for write, outcome in zip(group, outcomes, strict=True):
+            if write.future is None:
+                if write.until_written and isinstance(outcome.error, DatabaseFailed):
+                    self._loop.call_later(AGAIN_SECONDS, self.put, write)
+                elif outcome.error is not None:
+                    _log.error("a write that nobody waits for failed", exc_info=outcome.error)
+            elif write.future.done():
+                pass  # whoever waited was cancelled
+            elif outcome.error is not None:
+                write.future.set_exception(outcome.error)
+            else:
+                write.future.set_result(outcome.value)
 
 
 def _failed(cause: BaseException | None) -> DatabaseFailed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from yarl import URL
 from telecine.api.addressing import FAL_HOSTS
 from telecine.intercept.forward import Asked, Headers, Unreachable, forward, value
 from telecine.intercept.wayout import NoWay, WayOut
+
+log = logging.getLogger("telecine.intercept")
 
 DOMAINS = ("fal.run", "fal.ai", "fal.media", "falrun.com")
 
@@ -127,6 +130,11 @@ class Gateway:
             await answer(scope, receive, sending)
         except (Unreachable, NoWay) as error:
             await _refuse(sending, 502, str(error))
+        except aiohttp.ClientError:
+            raise  # the other side broke off, and so the program's connection breaks
+        except Exception:
+            log.exception("a call under telecine exec failed on a bug")
+            raise
         finally:
             outcome = status if is_complete else f"{status} broken off".lstrip()
             path = _SECRET_PATH.sub(r"\1...", scope["path"])

@@ -18,10 +18,12 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 # These name further ones, beside those that Node and Deno have built in.
 _EXTRA = ("NODE_EXTRA_CA_CERTS", "DENO_CERT")
-# They would lead the clients away from fal's names, which are the ones that are stood for.
+# They would lead the clients away from fal's names, which are the ones that are stood for; the last
+# one, to fal's login, whose host is not.
 _REMOVED = (
     *("FAL_RUN_HOST", "FAL_QUEUE_RUN_HOST", "FAL_WS_RUN_HOST", "FAL_REST_HOST"),
     *("FAL_HOST", "FAL_GRPC_HOST", "FAL_CDN_HOST", "FAL_CDN_V3_HOST"),
+    "FAL_FORCE_AUTH_BY_USER",
 )
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _SYSTEM_BUNDLES = (

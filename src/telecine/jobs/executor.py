@@ -23,7 +23,7 @@ from telecine.jobs.states import Attempt, Ending, States, failure
 _log = logging.getLogger("telecine.jobs.executor")
 
 # A request that was running this often when the worker died is not tried again. What could kill a
-# worker (decoders, models) runs in processes of its own, so nearly always somebody else was to blame.
+# worker (decoders, models) runs in processes of its own, so it nearly always was not the request.
 MAX_LOSSES = 20
 FAREWELL_SECONDS = 10.0  # for handlers that were cancelled to put down how it ended
 

@@ -2,9 +2,9 @@
 
 Free slots go to the requests that wait, `normal` before `low`. Between keys the one that runs
 least comes first, then the one that was served longest ago, then the order of arrival. A key
-or a model that runs as much as it may is passed over without holding up the others. Live calls
-(run, stream) do not wait: they take their place at once or are refused; queued requests of the
-same key count with them.
+or a lane (of one model, or of several that share an engine) that runs as much as it may is passed
+over without holding up the others. Live calls (run, stream) do not wait: they take their place at
+once or are refused; queued requests of the same key count with them.
 
 The rows are the truth. The tallies kept here beside them answer what must not cost a query;
 they belong to the one process that runs an embedded installation.
@@ -18,7 +18,7 @@ import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from telecine import telemetry
 from telecine.db.base import Database, DatabaseFailed, Row, Transaction
@@ -33,9 +33,25 @@ EARLY_SECONDS = 0.005  # by how much a timer may be ahead of the clock
 POLL_SECONDS = 1.0  # the net under the bell: retries that came due, and what other processes wrote
 
 
+class Lane(NamedTuple):
+    """Where requests line up for what runs only so many at once; `limit` 0: any number.
+
+    Without `counts_live` live calls take none of its places: where they wait for their turn as the
+    jobs do, they would otherwise keep jobs out for as long as there are enough of them.
+    """
+
+    name: str
+    limit: int = 0
+    counts_live: bool = True
+
+
+LaneOf: TypeAlias = Callable[[str], Lane]
+"""The lane of the model that a request names."""
+
+
 class Gate:
-    """`slots`: queued requests that run at once. `per_key`, `per_model`: of any mode; 0: no limit.
-    `depth`: requests that may wait."""
+    """`slots`: queued requests that run at once. `per_key`: of any mode; 0: no limit. `lane`: how
+    many of a model. `depth`: requests that may wait."""
 
     def __init__(
         self,
@@ -47,7 +63,7 @@ class Gate:
         clock: Callable[[], float],
         slots: int,
         per_key: int = 0,
-        per_model: int = 0,
+        lane: LaneOf = Lane,
         depth: int = 100_000,
     ) -> None:
         self._db = db
@@ -56,7 +72,7 @@ class Gate:
         self._bells = bells
         self._clock = clock
         self._slots = slots
-        self._limits = Limits(per_key, per_model)
+        self._limits = Limits(per_key, lane)
         self._depth = depth
         self._bell = Bell()
         self._passing = asyncio.Lock()
@@ -251,17 +267,19 @@ class Gate:
 
 class Limits(NamedTuple):
     per_key: int = 0
-    per_model: int = 0
+    lane: LaneOf = Lane
 
 
 def choose(waiting: Iterable[Row], running: Iterable[Row], free: int, limits: Limits) -> list[Row]:
     """Which of `waiting` start now, in order. It needs of every key and model that have any the
-    `free` foremost; `running` counts per key and model."""
+    `free` foremost; `running` counts per key, model and mode."""
     per_key: Counter[str] = Counter()
-    per_model: Counter[str] = Counter()
+    per_lane: Counter[Lane] = Counter()
     for row in running:
         per_key[row["key_id"]] += row["n"]
-        per_model[row["model"]] += row["n"]
+        lane = limits.lane(row["model"])
+        if lane.counts_live or row["mode"] == "queue":
+            per_lane[lane] += row["n"]
     lines: dict[str, deque[Row]] = defaultdict(deque)
     served: dict[str, tuple[int, int]] = {}
     for row in sorted(waiting, key=_place):
@@ -280,10 +298,11 @@ def choose(waiting: Iterable[Row], running: Iterable[Row], free: int, limits: Li
         if limits.per_key and per_key[key_id] >= limits.per_key:
             continue
         row = lines[key_id].popleft()
-        if not limits.per_model or per_model[row["model"]] < limits.per_model:
+        lane = limits.lane(row["model"])
+        if not lane.limit or per_lane[lane] < lane.limit:
             chosen.append(row)
             per_key[key_id] += 1
-            per_model[row["model"]] += 1
+            per_lane[lane] += 1
             served[key_id] = (len(chosen), 0)
         if lines[key_id]:
             heapq.heappush(heads, turn(key_id))

@@ -10,20 +10,26 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
 from telecine import ledger, telemetry
 from telecine.db.base import Database, DatabaseFailed, Operation, Row, Transaction
-from telecine.errors import Cancelled, Deadline, ProviderUnavailable, TelecineError
+from telecine.errors import (
+    Cancelled,
+    Deadline,
+    ProviderFailed,
+    ProviderUnavailable,
+    TelecineError,
+)
 from telecine.jobs.bells import Bell, Bells
 from telecine.jobs.executor import Executor
 from telecine.jobs.gate import Gate
 from telecine.jobs.runs import Line, Run, live_row, queued
-from telecine.jobs.states import Ending, States, failure, storable
-from telecine.models import Done, Event, Log, Request, Result
+from telecine.jobs.states import Attempt, Ending, States, failure, storable
+from telecine.models import Done, Event, Log, Request, Result, Usage
 
 _log = logging.getLogger("telecine.jobs.worker")
 
@@ -40,6 +46,17 @@ TIDY_ROWS = 200
 
 T = TypeVar("T")
 Pipeline: TypeAlias = Callable[[Request], AsyncGenerator[Event, None]]
+
+
+class Stopping(TelecineError):
+    """The server ends, and this request with it, or before it began."""
+
+    type = "server_stopping"
+    status = 503
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("The server is stopping. Send the request again")
 
 
 class Worker:
@@ -82,6 +99,10 @@ class Worker:
         self._executor_loop: asyncio.Task[None] | None = None
         self._other_loops: list[asyncio.Task[None]] = []
         self._stopping: asyncio.Task[None] | None = None
+        self._is_over = False  # what runs has had its time to end
+        self._ending: asyncio.Task[None] | None = None
+        self._limits: dict[str, asyncio.Timeout] = {}  # of live calls that wait for something
+        self._jobs: set[str] = set()
         self._saving: set[asyncio.Task[Any]] = set()
         self._chatty: set[Run] = set()
         self._chat = Bell()
@@ -105,7 +126,7 @@ class Worker:
         trace: TracebackType | None,
     ) -> None:
         try:
-            await self._stop()
+            await self._stop_or_hurry()
         except BaseException as hurry:
             await self._loops.__aexit__(type(hurry), hurry, hurry.__traceback__)
             raise
@@ -115,9 +136,24 @@ class Worker:
             await self._loops.__aexit__(None, None, None)
 
     def stop(self) -> None:
-        """Take no new work from now on; what runs gets its time from now. Leaving waits for it."""
+        """Take no new work from now on; what runs gets its time from now. Leaving waits for it.
+
+        Called again, that time is over: live calls fail with Stopping, jobs wait for the next
+        start.
+        """
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop_jobs(), name="telecine stop")
+        elif not self._is_over:
+            self._is_over = True
+            now = asyncio.get_running_loop().time()
+            for limit in self._limits.values():
+                if not limit.expired():
+                    limit.reschedule(now)
+            self._ending = asyncio.create_task(self._end_jobs(), name="telecine end")
+
+    async def _end_jobs(self) -> None:
+        for job in tuple(self._jobs):
+            await self._executor.cancel(job)
 
     async def _stop_jobs(self) -> None:
         assert self._gate_loop is not None, "it was entered"
@@ -127,10 +163,21 @@ class Worker:
             self._executor_loop.cancel()
             await asyncio.wait([self._executor_loop])
 
+    async def _stop_or_hurry(self) -> None:
+        """Whoever cancels this wants it to be quick, but not to leave anything running."""
+        try:
+            await self._stop()
+        except asyncio.CancelledError:
+            self.stop()
+            await self._stop()
+            raise
+
     async def _stop(self) -> None:
-        self.stop()
+        if self._stopping is None:
+            self.stop()
         assert self._stopping is not None
-        await self._stopping
+        await asyncio.wait([self._stopping])
+        self._stopping.result()
         for loop in self._other_loops:  # the executor was first: its jobs still log
             loop.cancel()
             await asyncio.wait([loop])
@@ -143,8 +190,10 @@ class Worker:
     # ------------------------------------------------------------ live calls
 
     def check(self, key_id: str) -> None:
-        """Raises LimitReached if a live call of this key would be refused just now: before its
-        body is read. `run` and `stream` decide."""
+        """Raises LimitReached or Stopping if a live call of this key would be refused just now:
+        before its body is read. `run` and `stream` decide."""
+        if self._stopping is not None:
+            raise Stopping
         self._gate.check(key_id)
 
     async def run(
@@ -152,7 +201,8 @@ class Worker:
     ) -> Result:
         """Do a live request to its end. Failures come back as their result too.
 
-        Raises LimitReached. When the caller is cancelled the work stops and the row says so.
+        Raises LimitReached, and Stopping before it began. When the caller is cancelled the work
+        stops and the row says so.
         """
         run = await self._enter(request, store_io=store_io)
         try:
@@ -199,6 +249,8 @@ class Worker:
             yield done
 
     async def _enter(self, request: Request, *, store_io: bool) -> Run:
+        if self._stopping is not None:
+            raise Stopping
         await self._gate.enter(request.id, request.caller.key_id)
         run = Run(
             request, started_at=self._clock(), started=self._monotonic(), until=self._run_until()
@@ -231,7 +283,8 @@ class Worker:
                 again = _retry_log(error, seconds)
             self._note(run, again)
             yield again
-            await self._sleep(seconds)
+            async with self._within(run):
+                await self._sleep(seconds)
 
     async def _leave(self, run: Run, ending: Ending) -> None:
         """Finish a live row. Only for a bill does the caller wait until it is on the disk."""
@@ -245,7 +298,7 @@ class Worker:
             self._count(run, ending)
 
     def _leave_soon(self, run: Run, ending: Ending) -> None:
-        self._db.write_later(self._finish(run, ending))
+        self._db.write_later(self._finish(run, ending), until_written=True)
         self._gate.leave(run.id)
         self._count(run, ending)
 
@@ -256,14 +309,22 @@ class Worker:
 
         Cancelled, it ends as cancelled if somebody wants that, else goes back to the queue.
         """
+        self._jobs.add(id)
+        try:
+            await self._handle(id)
+        finally:
+            self._jobs.discard(id)
+
+    async def _handle(self, id: str) -> None:
         with telemetry.about(id):
             loading = asyncio.create_task(self._load(id), name=f"load {id}")
-            try:
-                row = await asyncio.shield(loading)
-                is_stopped = False
-            except asyncio.CancelledError:
-                row = await loading
-                is_stopped = True
+            is_stopped = False
+            while not loading.done():
+                try:
+                    await asyncio.wait([loading])
+                except asyncio.CancelledError:  # as often as it comes: the row must be looked at
+                    is_stopped = True
+            row, is_stopped = loading.result(), is_stopped or self._is_over
             if row is None:
                 self._gate.leave(id)
                 return
@@ -283,7 +344,11 @@ class Worker:
             await self._sleep(1)
 
     async def _work(self, row: Row, *, is_stopped: bool) -> None:
-        run = queued(row, started=self._monotonic(), until=self._run_until())
+        try:
+            run = queued(row, started=self._monotonic(), until=self._run_until())
+        except Exception as error:  # noqa: BLE001 -- written by another version; not left as running
+            await self._close_unread(row, error)
+            return
         may_retry = not row["no_retry"] and row["failures"] + 1 < JOB_ATTEMPTS
         try:
             if is_stopped:
@@ -303,6 +368,20 @@ class Worker:
             await self._close(run, _failed(run, error))
         else:
             await self._close(run, ending)
+
+    async def _close_unread(self, row: Row, error: Exception) -> None:
+        """Fail a job whose row this version can not make sense of."""
+        _log.error("request %s can not be understood", row["id"], exc_info=error)
+        attempt = Attempt(row["id"], row["attempt"], row["started_at"])
+        ending = failure(error, row["id"])
+        try:
+            await self._save(
+                f"failure of {row['id']}",
+                lambda tx: self._states.finish(tx, attempt, ending, now=self._clock()),
+            )
+        finally:
+            self._gate.leave(row["id"])
+            self._bells.ring([row["id"]])
 
     async def _close(self, run: Run, ending: Ending) -> None:
         """Finish a job, even if what it came to can not be written."""
@@ -367,18 +446,35 @@ class Worker:
         """The pipeline's events, noted, within the time that a run may take."""
         async with aclosing(self._pipeline(run.request)) as events:
             while True:
-                try:
-                    async with asyncio.timeout_at(run.until) as limit:
-                        event = await anext(events, None)
-                except TimeoutError as error:
-                    if not limit.expired():
-                        raise
-                    message = f"Not finished within {self._run_seconds:g} seconds"
-                    raise Deadline(message, type="generation_timeout") from error
+                async with self._within(run):
+                    event = await anext(events, None)
                 if event is None:
                     return
                 self._note(run, event)
                 yield event
+
+    @asynccontextmanager
+    async def _within(self, run: Run) -> AsyncIterator[None]:
+        """The time that a run may take; of a live call, until the server can wait no longer."""
+        is_live = run.request.mode != "queue"
+        if is_live and self._is_over:
+            raise Stopping
+        limit = asyncio.timeout_at(run.until)
+        try:
+            async with limit:
+                if is_live:
+                    self._limits[run.id] = limit
+                try:
+                    yield
+                finally:
+                    self._limits.pop(run.id, None)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            if is_live and self._is_over:
+                raise Stopping from error
+            message = f"Not finished within {self._run_seconds:g} seconds"
+            raise Deadline(message, type="generation_timeout") from error
 
     def _note(self, run: Run, event: Event) -> None:
         run.note(event, self._clock())
@@ -504,6 +600,7 @@ class Worker:
         rows = await tx.fetch("expire_payloads", now=self._clock(), limit=TIDY_ROWS)
         for row in rows:
             await tx.execute("delete_logs", request_id=row["id"])
+            await tx.execute("delete_attempt_details", request_id=row["id"])
         return len(rows)
 
 
@@ -513,12 +610,17 @@ async def _insert_lines(tx: Transaction, id: str, lines: list[Line]) -> None:
 
 
 def _cancelled(run: Run) -> Ending:
+    if run.has_text and run.usage is None:
+        run.usage = Usage()
     return failure(Cancelled(), run.id, state="cancelled")
 
 
 def _failed(run: Run, error: Exception) -> Ending:
     if not isinstance(error, TelecineError):
         _log.error("request %s met a bug", run.id, exc_info=error)
+    is_over = isinstance(error, Deadline) and error.type == "generation_timeout"
+    if run.usage is None and (is_over or isinstance(error, ProviderFailed)):
+        run.usage = Usage()  # perhaps billed, nobody told how much: the ledger says unknown
     return failure(error, run.id)
 
 

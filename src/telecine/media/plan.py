@@ -38,6 +38,9 @@ _TIME = re.compile(r"\d+s?|(?:\d+h)?(?:\d+m)?(?:\d+s)?")
 _OVER_A_LIMIT = ("video_duration_too_long", "file_too_large")
 _LINK_TAKERS = "Google's Gemini models, for example google/gemini-2.5-flash"
 
+_MAX_LINK = 8190  # longer ones are no links: what follows looks at every character
+
+
 
 def is_link(text: str) -> bool:
     """Whether `text` names a YouTube video, which is never downloaded: a model takes the link."""
@@ -97,13 +100,9 @@ def describe(part: Part) -> dict[str, Any]:
         case LinkPart():
             return {"as": "link"}
         case AudioPart(audio) if audio.wav is not None:
-            return {"as": "file", "bytes": audio.wav.stat().st_size, "mime": "audio/wav"}
+            return {"as": "file", "bytes": audio.wav_bytes, "mime": "audio/wav"}
         case FilePart(media) | ImagePart(media) | AudioPart(media) | PdfPart(media):
             return {"as": "file", "bytes": media.bytes, "mime": media.mime}
-        case DecodedPart(Video() as video):
-            return {"as": "decoded", "audio": video.has_audio, "seconds": video.seconds}
-        case DecodedPart(Audio() as audio):
-            return {"as": "decoded", "audio": True, "seconds": audio.seconds}
         case DecodedPart():
             return {"as": "decoded"}
 
@@ -221,7 +220,7 @@ def _watch_url(text: str) -> str | None:
     Only the real hosts count, without user or port; what is not recognised here is fetched like
     any other address, and refused there when it turns out to be a page.
     """
-    if not text[:8].lower().startswith(("http://", "https://")):
+    if len(text) > _MAX_LINK or not text[:8].lower().startswith(("http://", "https://")):
         return None
     try:
         url = urlsplit(text)

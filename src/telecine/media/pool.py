@@ -223,8 +223,12 @@ class _Lane:
     async def _take(self) -> Child:
         while self._idle:
             child = self._idle.pop()
-            if await self._answers(child):
-                return child
+            try:
+                if await self._answers(child):
+                    return child
+            finally:
+                if not child.is_alive:
+                    self._jobs.pop(child, None)
             await self._discard(child)
         child = Child(
             _MODULE,

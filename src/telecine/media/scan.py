@@ -55,15 +55,17 @@ async def read_json(
     spool: Spool,
     key_id: str,
     max_json_bytes: int = 8 * 1024 * 1024,
+    max_json_marks: int = 400_000,
 ) -> Scanned:
     """The document in `chunks`, its long data URIs replaced by keys of `attachments`.
 
     A data URI that cannot be decoded becomes an Attachment with a `problem`. Raises InputError
     (type json_invalid, loc ("body", offset in bytes)) for anything that is not JSON,
-    PayloadTooLarge for more than `max_json_bytes` beside the long data URIs, and what
-    SpoolFile.write raises. Whatever it raises, no file is left behind.
+    PayloadTooLarge for more than `max_json_bytes` beside the long data URIs, or more than
+    `max_json_marks` commas, colons and opening brackets outside strings (a byte of JSON may take
+    sixty of memory), and what SpoolFile.write raises. Whatever it raises, no file is left behind.
     """
-    scanner = _Scanner(spool, key_id, max_json_bytes)
+    scanner = _Scanner(spool, key_id, max_json_bytes, max_json_marks)
     try:
         async for chunk in chunks:
             for at in range(0, len(chunk), _PIECE):
@@ -80,10 +82,12 @@ async def read_json(
 
 
 class _Scanner:
-    def __init__(self, spool: Spool, key_id: str, max_json_bytes: int) -> None:
+    def __init__(self, spool: Spool, key_id: str, max_json_bytes: int, max_json_marks: int) -> None:
         self._spool = spool
         self._key_id = key_id
         self._max_json_bytes = max_json_bytes
+        self._max_json_marks = max_json_marks
+        self._marks = 0
         self._kept = bytearray()
         self._cut: list[tuple[int, int]] = []  # (length of _kept, bytes left out just before)
         self._open: _LongString | _Beginning | None = None
@@ -112,6 +116,7 @@ class _Scanner:
 
     def _between(self, piece: bytes, masked: bytes, at: int, end: int) -> int:
         """Keep all up to the string that does not end in this piece, if there is one."""
+        self._count(masked[at:end])
         if masked.count(b'"', at, end) % 2 == 0:
             self._keep(piece[at:end])
             return end
@@ -119,6 +124,16 @@ class _Scanner:
         self._keep(piece[at:start])
         self._open = _Beginning()
         return start
+
+    def _count(self, masked: bytes) -> None:
+        """Add up what makes a document large in memory, in a piece that begins outside strings."""
+        outside = b"".join(masked.split(b'"')[::2])
+        self._marks += sum(map(outside.count, (b",", b":", b"[", b"{")))
+        if self._marks > self._max_json_marks:
+            raise PayloadTooLarge(
+                f"The JSON has more than {self._max_json_marks} commas, colons and opening"
+                " brackets outside its strings"
+            )
 
     def _inside(self, raw: bytes) -> None:
         string = self._open

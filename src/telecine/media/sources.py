@@ -48,7 +48,15 @@ from telecine.models import (
     Request,
     Video,
 )
-from telecine.net import Client, FetchError, FetchTooLarge, shown_host, shown_text, shown_url
+from telecine.net import (
+    MAX_URL,
+    Client,
+    FetchError,
+    FetchTooLarge,
+    shown_host,
+    shown_text,
+    shown_url,
+)
 
 T = TypeVar("T")
 
@@ -153,7 +161,7 @@ class _Opened:
 
     found: _Found
     probe: _Probed | None = None
-    wav: Path | None = None
+    wav: SpoolFile | None = None
 
 
 class Held:
@@ -233,6 +241,8 @@ class Held:
         if attachment is not None:
             return SourceUnavailable(attachment.problem) if attachment.problem else None
         scheme = _scheme(text)
+        if scheme in ("http", "https") and len(text) > MAX_URL:
+            return SourceUnavailable(f"The URL is longer than {MAX_URL} characters")
         if scheme in ("http", "https", "data"):
             return None
         if not text.strip():
@@ -281,7 +291,7 @@ class Held:
             return await pool.probe_audio(path)
         return await pool.probe(path)
 
-    async def _wav(self, audio: Audio) -> Path:
+    async def _wav(self, audio: Audio) -> SpoolFile:
         """A sound as a 16 kHz mono WAV file, decoded in the pool."""
         file = self._file()
         file.write(_wav_head(0))
@@ -291,7 +301,7 @@ class Held:
         file.close()
         with file.path.open("r+b") as again:
             again.write(_wav_head(file.bytes - len(_wav_head(0))))
-        return file.path
+        return file
 
     async def _find(self, work: _Work) -> _Found:
         attachment = self._attachments.get(work.text)
@@ -419,7 +429,8 @@ def _media(name: MediaName, opened: _Opened) -> Media:
                 height=probe.height,
             )
         case AudioProbe():
-            return replace(_audio(name, found, probe), wav=opened.wav)
+            audio, wav = _audio(name, found, probe), opened.wav
+            return audio if wav is None else replace(audio, wav=wav.path, wav_bytes=wav.bytes)
         case None:
             return Pdf(**_about(name, found), mime="application/pdf")
 

@@ -6,6 +6,7 @@ Nothing is judged here beyond what is looked for: the rest goes to the provider 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -81,11 +82,12 @@ def media(api: Api, body: Mapping[str, Any]) -> tuple[MediaName, ...]:
     Raises InputError for a part that names nothing.
     """
     found: list[MediaName] = []
+    indexes: Counter[Kind] = Counter()
     for path, part in _parts(api, body):
         kind, text = _medium(path, part)
         if kind is not None:
-            index = sum(name.kind == kind for name in found)
-            found.append(MediaName(text, ("body", *path), kind, index))
+            found.append(MediaName(text, ("body", *path), kind, indexes[kind]))
+            indexes[kind] += 1
     return tuple(found)
 
 

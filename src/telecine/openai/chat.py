@@ -36,12 +36,8 @@ class Completion:
                 self._add(choice, index if isinstance(index, int) else place)
 
     def whole(self) -> dict[str, Any]:
-        choices = [self._choices[index] for index in sorted(self._choices)]
-        return {
-            **self._head,
-            "object": "chat.completion",
-            "choices": [_joined(choice) for choice in choices],
-        }
+        choices = [_joined(self._choices[index]) for index in sorted(self._choices)]
+        return {**self._head, "object": "chat.completion", "choices": choices}
 
     def _add(self, choice: Mapping[str, Any], index: int) -> None:
         known = self._choices.setdefault(

@@ -50,6 +50,12 @@ class Answer:
         return self.has_text or self.has_reasoning
 
     @property
+    def is_paid_for(self) -> bool:
+        """The server told that it used something, though nothing of it came."""
+        used = self.usage
+        return used is not None and bool(used.completion_tokens or used.cost)
+
+    @property
     def is_blocked(self) -> bool:
         """A content filter left nothing of it."""
         return self.upstream.finish_reason == "content_filter" and not self.has_text

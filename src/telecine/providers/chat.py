@@ -306,7 +306,7 @@ class Chat:
             call,
             provider=self._name,
             upstream_id=answer.upstream.id,
-            has_begun=answer.has_begun,
+            has_begun=answer.has_begun or answer.is_paid_for,
             secrets=self._secrets,
         )
 

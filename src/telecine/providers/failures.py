@@ -37,7 +37,9 @@ _MAX_CHARACTERS = 600
 _DAY = 86_400.0
 _KEY = re.compile(r"\b[sp]k-[\w*.-]{6,}|\bAIza[\w-]{10,}|(?i:\bbearer\s+)[^\s\"',]+")
 _DATA_URI = re.compile(r"(data:[\w/+.-]*;base64,)[\w+/=]+")
-_TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^<>]*>", re.DOTALL | re.IGNORECASE)
+
+_READ_CHARACTERS = 8_000  # of an error page; its reason stands at its top
 
 _POLICY = {"content_policy_violation", "refusal", "content_filter", "moderation"}
 _CONTEXT = {
@@ -124,7 +126,7 @@ def parse(text: str, *, status: int, retry_after: str | None) -> Failure:
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
-        body = " ".join(_TAG.sub(" ", text).split())
+        body = " ".join(_TAG.sub(" ", text[:_READ_CHARACTERS]).split())
     return read(body, status=status, retry_after=retry_after)
 
 

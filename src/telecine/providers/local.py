@@ -148,7 +148,7 @@ class Local:
                     async with aclosing(run.events()) as events:
                         async for event in events:
                             yield event
-        yield run.usage()
+        yield await run.usage()
         yield Upstream(
             model=" + ".join(run.models) or None,
             provider=self.name,
@@ -264,8 +264,9 @@ class _Run:
         self._images = 0
         self._audio_bytes = 0
 
-    def usage(self) -> Usage:
-        words = local_report.count(self._call.prompt)
+    async def usage(self) -> Usage:
+        # A prompt of megabytes takes seconds to count: not in the event loop.
+        words = await asyncio.to_thread(local_report.count, self._call.prompt)
         seconds = round(self._audio_bytes / _BYTES_PER_SECOND)
         consumed = {
             "text": words,
@@ -332,6 +333,12 @@ class _Run:
         media, parts = clip.media, clip.parts
         for part in self._wish.parts if not parts else ():
             yield self._form.nothing(part, _MISSING_IN[clip.medium])
+        if clip.seconds is not None and span.start >= clip.seconds > 0:
+            ends = f"it ends at {clip.seconds:.1f} s"
+            yield Log(f"{label}{ends}, before the time range: nothing of it is used", "WARN")
+            for part in parts:
+                yield self._form.nothing(part, f"none, {ends}")
+            return
         if "speech" in parts and not isinstance(media, Image):
             async with aclosing(self._speech(media, clip.decoder, span, label)) as pieces:
                 async for piece in pieces:

@@ -7,7 +7,7 @@ not mere politeness is what the prompt asks for and will not get, and the caller
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from telecine.providers import local_words as words
@@ -100,24 +100,37 @@ class _Text:
             self.replace(pattern, " | ")
         return match
 
+    def find_all(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+        return pattern.finditer(self._rest)
+
     def replace(self, pattern: re.Pattern[str], by: str) -> None:
         self._rest = pattern.sub(by, self._rest)
 
     def left(self) -> list[str]:
         rest = words.FILLER.sub(" ", self._rest)
-        return re.findall(r"[^\W_]+(?:['\u2019-][^\W_]+)*", rest)
+        return re.findall(r"\d+(?:[:.,]\d+)+|[^\W_]+(?:['\u2019-][^\W_]+)*", rest)
 
 
 # ---------------------------------------------------------------- parts
 
+# Also "don't transcribe what is said": the same part by two of its names.
 _NOT_PARTS: Mapping[PartName, re.Pattern[str]] = {
-    part: re.compile(rf"\b{words.NOT} (?:{pattern.pattern})")
+    part: re.compile(
+        rf"\b{words.NOT} (?:{pattern.pattern})"
+        rf"(?: (?:(?:the|any|its|what|is|out) )*(?:{pattern.pattern}))*"
+    )
     for part, pattern in words.PARTS.items()
 }
+_NEITHER = re.compile(
+    rf"(?P<no>{'|'.join(f'(?:{pattern.pattern})' for pattern in _NOT_PARTS.values())}) n?or "
+)
 
 
 def _parts(text: _Text) -> tuple[dict[PartName, str], frozenset[PartName]]:
     """What is named, with the words that name it, and what is not wanted."""
+    text.take(words.TO_TEXT)
+    while text.find(_NEITHER):
+        text.replace(_NEITHER, r"\g<no> no ")
     unwanted = frozenset(part for part, pattern in _NOT_PARTS.items() if text.take(pattern))
     named: dict[PartName, str] = {}
     if match := text.take(words.FULL_TRANSCRIPTION):
@@ -141,7 +154,7 @@ def _form(text: _Text) -> FormName | None:
 # ---------------------------------------------------------------- language
 
 _LANGUAGE = {code: words.phrases(*names.split("|")) for code, names in words.LANGUAGES.items()}
-_PARTS_OF_IT = r"(?: (?:parts?|speech|speakers?|words|sections?|sentences?)\b)"
+_PARTS_OF_IT = r"(?: (?:parts?|(?P<speech>speech|speakers?)|words|sections?|sentences?)\b)"
 _LANGUAGE_CODE = re.compile(r"\b(?:language|lang|sprache)\s*[:=]\s*([a-z]{2})\b")
 
 
@@ -155,12 +168,27 @@ def _language(text: _Text) -> tuple[str | None, bool]:
         return code.group(1), False
     for name, pattern in _LANGUAGE.items():
         part = re.compile(rf"(?:the )?(?:{pattern.pattern}){_PARTS_OF_IT}")
-        if text.take(part):
+        if text.find(part):
+            text.replace(part, r" | \g<speech> | ")
             text.take(words.ONLY)
             return name, True
-        if text.take(pattern):
+        if not all(map(_is_of_answer, text.find_all(pattern))):
+            text.take(pattern)
             return name, text.take(words.ONLY) is not None
     return None, False
+
+
+def _is_of_answer(language: re.Match[str]) -> bool:
+    """Whether it is the language to answer in ("describe it in English"), not the one spoken."""
+    before, after = language.string[: language.start()], language.string[language.end() :]
+    sentence = re.split(r"[.!?;]", before)[-1]
+    if not words.IN_LANGUAGE.search(sentence):
+        return words.ANSWERED.match(after) is not None
+    answer, speech = (
+        max((match.start() for match in pattern.finditer(sentence)), default=-1)
+        for pattern in (words.ANSWER, words.PARTS["speech"])
+    )
+    return answer > speech
 
 
 # ---------------------------------------------------------------- time
@@ -186,11 +214,12 @@ def _span(text: _Text) -> Span:
 def _span_of(match: re.Match[str]) -> Span | None:
     groups = match.groupdict()
     a, b = groups["a"], groups.get("b")
+    said = groups.get("unit")
     unit = re.search(r"[^\d\s.,:-]+$", b or a)
-    start = _seconds(a, unit.group() if unit else None)
+    start = _seconds(a, unit.group() if unit else said)
     if b is not None:
-        end = _seconds(b, None)
-        is_time = any(":" in t or re.search(r"[^\d\s.,-]", t) for t in (a, b))
+        end = _seconds(b, said)
+        is_time = said is not None or any(":" in t or re.search(r"[^\d\s.,-]", t) for t in (a, b))
         # "from 5 to 9" may be anything; without a unit or a colon it is no time.
         return Span(start, end) if is_time and end > start else None
     if not (":" in a or unit) or (groups.get("last") and start <= 0):

@@ -26,6 +26,7 @@ _HAN_AND_KANA = r"\u3040-\u30ff\u3400-\u9fff"
 _TOKEN = re.compile(rf"[{_HAN_AND_KANA}]|[^\s{_HAN_AND_KANA}]+")
 _UNSPACED = frozenset({"zh", "ja", "th"})
 _SHOWN_READINGS = 12
+_MIN_CUE_SECONDS = 0.001
 _CUE_SECONDS = 1.0  # a caption was there for at least as long as frames are apart
 
 
@@ -210,11 +211,13 @@ class Cues:
         self._is_mixed = is_mixed
         self._cue = 0
         self._waiting: list[tuple[float, float, str]] = []
+        self._seconds: float | None = None
 
     def open(self) -> str:
         return "WEBVTT\n\n" if self._kind == "vtt" else ""
 
     def begin(self, seconds: float | None, medium: MediumName = "video") -> str:
+        self._seconds = seconds
         heading = self._headings.next(medium, seconds).strip().rstrip(":")
         return f"NOTE {heading}\n\n" if heading and self._kind == "vtt" else ""
 
@@ -254,7 +257,10 @@ class Cues:
             text = text.replace("-->", "→")
             if self._headings.is_needed:
                 text = f"{self._headings.title}: {text}"
-        end = max(end, start + 0.001)
+        if self._seconds is not None:
+            start = min(start, max(0.0, self._seconds - _MIN_CUE_SECONDS))
+            end = min(end, self._seconds)
+        end = max(end, start + _MIN_CUE_SECONDS)
         return f"{self._cue}\n{self._time(start)} --> {self._time(end)}\n{text}\n\n"
 
     def _time(self, seconds: float) -> str:

@@ -29,9 +29,10 @@ PARTS: Mapping[PartName, re.Pattern[str]] = {
         r"(?:text|words|writing|captions|titles) (?:shown |displayed |visible |appear(?:s|ing)? |that |is |are )*(?:on|in) (?:the )?(?:screen|frames?|picture|slides?|images?)",
         r"(?:written|shown|displayed|stands?|standing|appears?|visible|printed|seen) (?:there )?on (?:the |its |their |each )?screens?",
         r"on (?:the |its |their |each )?screens?|written|signage",
-        r"on[- ]?screen|text overlays?|overlay text|ocr|slides?|captions?|signs?|title cards?|titles",
+        r"on[- ]?screen|text overlays?|overlay text|ocr|slides?|(?<!closed )caption|signs?|title cards?",
+        r"(?:extract|read) (?:out )?(?:all )?(?:the |any )?captions",
         r"read (?:all |out )?(?:the |any )?text|read|texts?",
-        r"bildschirmtext\w*|eingeblendete\w* text\w*|texte?|untertitelung im bild|folien?|einblendung\w*",
+        r"bildschirmtext\w*|eingeblendete\w* text\w*|texte|untertitelung im bild|folien?|einblendung\w*",
         r"texto en pantalla|textos?|diapositivas?|rótulos?",
         r"texte à l['’]écran|textes?|diapositives?|incrustations?",
         r"testo sullo schermo|testi|testo|diapositive",
@@ -43,7 +44,7 @@ PARTS: Mapping[PartName, re.Pattern[str]] = {
     "speech": phrases(
         r"transcri(?:be|bes|bed|bing|pts?|ptions?)|speech|spoken(?: words?)?|speak(?:s|ing|ers?)?|dictat\w+",
         r"sa(?:y|ys|id|ying)|narrat(?:ion|or)s?|voice(?:[- ]?over)?s?|dialog(?:ue)?s?|subtitles?|talk(?:s|ing)?",
-        r"audio|lyrics",
+        r"audio|lyrics|closed[- ]caption(?:s|ed|ing)?|caption(?:s|ing)",
         r"transkribier\w*|transkript\w*|abschrift|sprache|gesprochen\w*|gesagt\w*|sagt|untertiteln?|verschriftlich\w*",
         r"transcrib\w+|transcripci\w+|habla|hablado|dice[n]?|subtítulos?|voz",
         r"transcri\w+|paroles?|parlé|dit|sous-titres?|voix",
@@ -54,12 +55,13 @@ PARTS: Mapping[PartName, re.Pattern[str]] = {
         r"받아\s?쓰기|전사|음성|자막|말하",
     ),
     "shots": phrases(
-        r"shots?|scenes?|cuts?|scene changes?|shot changes?|edits?",
-        r"einstellung\w*|szenen?|schnitte?n?",
-        r"escenas?|planos?|cortes?",
-        r"scènes?|coupes?",
-        r"scene|scena|inquadratur\w+|tagli",
-        r"cenas?",
+        # "The scene" is what there is to see, and to cut is a verb: neither asks for the cuts.
+        r"shots?|scenes|scene changes?|shot changes?|cuts|(?:the|each|every|any) cut|edits",
+        r"einstellung\w*|szenen|schnitte?n?",
+        r"escenas|planos?|cortes?",
+        r"scènes|coupes?",
+        r"(?:le|delle|di) scene|inquadratur\w+|tagli",
+        r"cenas",
         r"シーン|カット|ショット",
         r"镜头|場景|场景",
         r"장면|컷",
@@ -67,6 +69,17 @@ PARTS: Mapping[PartName, re.Pattern[str]] = {
 }
 # What Japanese, Chinese and Korean have one word for belongs to speech unless the screen is named.
 FULL_TRANSCRIPTION = phrases(r"文字起こし", r"書き起こし")
+# The answer is text, whatever of: "video to text", "a written summary".
+TO_TEXT = phrases(
+    r"(?:(?:in)?to|as|in)[- ]text(?: form)?(?! (?:overlay|box|on\b))",
+    r"(?:text|written)(?= (?:summary|summaries|descriptions?|versions?)\b)",
+)
+
+NOT = (
+    r"(?<!not )(?<!n['’]t )"
+    r"(?:without|no|not|don['’]?t|never|except|exclud(?:e|ing)|ignor(?:e|ing)|skip(?:ping)?|omit(?:ting)?|leave out|ohne|nicht|sin|sans|senza|sem)"
+    r"(?: (?:to|include|mention|give|get|show|list|report|return|output|write|add|use|want|need|me|us|a|an|any|the|its|den|die|das|el|la|le|les))*"
+)
 
 FORMS: tuple[tuple[FormName, re.Pattern[str]], ...] = (
     ("json", phrases(r"json(?: (?:object|document|format|array))?")),
@@ -75,22 +88,22 @@ FORMS: tuple[tuple[FormName, re.Pattern[str]], ...] = (
     (
         "plain",
         phrases(
-            r"plain[- ]?text|plain|(?:text|words) only|only (?:the )?(?:text|words)|raw text",
-            r"(?:without|no) (?:any )?time ?(?:stamps?|codes?|s)?",
+            r"plain[- ]?text|plain(?! english\b)|(?:text|words) only|only (?:the )?(?:text|words)|raw text",
+            rf"{NOT} time ?(?:stamps?|codes?|s)?",
             r"nur text|ohne zeit\w*|solo texto|sin marcas de tiempo|texte brut|solo testo",
         ),
     ),
-    ("report", phrases(r"report|overview|bericht|informe|rapport|rapporto|relatório|報告|报告")),
+    (
+        "report",
+        phrases(
+            r"(?:written )?report|overview|bericht|informe|rapport|rapporto|relatório|報告|报告"
+        ),
+    ),
 )
 TIMED = phrases(
     r"time[- ]?(?:stamp|code)s?|time[- ]?(?:stamp|cod)ed|(?:with|and) (?:the )?times?|when",
     r"zeit(?:stempel|marken?|angaben?)|wann|marcas de tiempo|cuándo|horodat\w+|quand|quando",
     r"タイムスタンプ|时间戳|時間",
-)
-
-NOT = (
-    r"(?:without|no|not|except|excluding|ignor(?:e|ing)|skip(?:ping)?|omit|ohne|nicht|sin|sans|senza|sem)"
-    r"(?: (?:any|the|its|den|die|das|el|la|le|les))*"
 )
 
 # ---------------------------------------------------------------- time
@@ -115,12 +128,17 @@ NUMBERS: Mapping[str, str] = {
     "sixty": "60",
 }
 _TIME = rf"(?:\d+:)?\d{{1,2}}:\d{{2}}(?:\.\d+)?|\d+(?:[.,]\d+)?\s*-?{TIME_UNIT}?(?![\w:])"
+_LONG_UNIT = r"(?:second|minute|sekunde|segundo|seconde|minuto)[sn]?"
 _A, _B = rf"(?P<a>{_TIME})", rf"(?P<b>{_TIME})"
 SPANS = tuple(
     re.compile(pattern)
     for pattern in (
         (
-            rf"\b(?:from|between|von|de|desde|da|entre)\s+(?:second |minute )?{_A}\s*"
+            rf"\b(?P<unit>{_LONG_UNIT})\s+{_A}\s*"
+            rf"(?:to|until|till|through|and|bis|und|hasta|a|à|y|et|-|–|—)\s*(?:{_LONG_UNIT}\s+)?{_B}"
+        ),
+        (
+            rf"\b(?:from|between|von|de|desde|da|entre)\s+{_A}\s*"
             rf"(?:to|until|till|through|and|bis|und|hasta|a|à|y|et|-|–|—)\s*{_B}"
         ),
         rf"(?<![\d:.]){_A}\s*(?:to|-|–|—|bis|から)\s*{_B}",
@@ -162,7 +180,7 @@ LANGUAGES: Mapping[str, str] = {
     "la": "latin|latein",
     "nl": "dutch|niederländisch|holandés|néerlandais|nederlands",
     "no": "norwegian|norwegisch|norsk",
-    "pl": "polish|polnisch|polaco|polonais|polski",
+    "pl": r"polish(?! (?:the|this|that|my|our|it|up)\b)|polnisch|polaco|polonais|polski",
     "pt": "portuguese|portugiesisch|portugués|portugais|portoghese|português|ポルトガル語|葡萄牙语",
     "ro": "romanian",
     "ru": "russian|russisch|ruso|russe|russo|русский|ロシア語|俄语",
@@ -180,6 +198,14 @@ LANGUAGES: Mapping[str, str] = {
 TRANSLATE = re.compile(
     r"\b(?:translat\w+|übersetz\w+|traduc\w+|tradui\w+|traduz\w+|tradur\w+|翻訳|翻译)[^.!?]*"
 )
+# An answer in a language is one too: that does not tell what is spoken.
+ANSWER = phrases(
+    r"answer\w*|respon[ds]\w*|reply|replies|describ\w+|description|summar\w+|writ(?:e|ing)|explain\w*|tell",
+    r"antwort\w*|beschreib\w*|erklär\w*|schreib\w*|respuesta|contesta\w*|descri\w+|resum\w+|explica\w*|escrib\w+",
+    r"répon\w+|réponse|décri\w+|résum\w+|expliqu\w+|écri\w+|rispo\w+|riassu\w+|spiega\w*|scriv\w+|escrev\w+",
+)
+IN_LANGUAGE = re.compile(r"\b(?:in|using|auf|en|em)(?: (?:the|plain|simple|only))*\s*$")
+ANSWERED = re.compile(r"\s*(?:で(?:答|回答|説明|要約|書)|回答|说明|描述|总结)")
 ONLY = phrases(r"only|just|nur|sólo|solo|seulement|uniquement|soltanto|só|apenas|だけ|只|仅")
 
 FILLER = phrases(
@@ -187,6 +213,7 @@ FILLER = phrases(
     r"the|a|an|this|that|these|those|it|its|each|every|all|any|both|and|or|of|in|on|at|from|with|as|by|is|are|be|been|being",
     r"give|get|make|create|generate|produce|write|list|show|return|output|print|provide|extract|find|detect|tell|do|out|down|up",
     r"video|videos|clip|clips|movie|movies|film|films|footage|file|files|recording|recordings|content|contents|everything",
+    r"\d+ (?:videos|clips|movies|films|files|recordings)|convert",
     r"one|two|three|first|second|third|order|full|complete|whole|entire|verbatim|exact|exactly|word|words|language|format|style|form",
     r"there|here|which|what|what's|appears?|shown|displayed|spoken|heard|visible|screen|frames?|times?|seconds?|minutes?|between|part|parts",
     r"bitte|das|die|der|den|dem|des|ein|eine|einen|dieses|diese|dieser|jedes|alle|und|oder|im|in|am|auf|aus|von|vom|mit|als|zu|mir|gib|erstelle|zeige|liste|schreibe",
@@ -198,5 +225,4 @@ FILLER = phrases(
     r"してください|して|ください|この|動画|ビデオ|の|を|に|は|が|すべて|全部|と",
     r"请|这个|这些|视频|把|的|中|里|和|所有|全部|将",
     r"비디오|영상|동영상|해\s?주세요|해줘|을|를|의|이",
-    r"\d+",
 )

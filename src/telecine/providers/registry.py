@@ -49,9 +49,9 @@ class Registry:
         return self._providers
 
     async def resolve(self, model: str) -> Route:
-        """The first that has it: an alias, a provider named in front, the alias `"*"`, OpenRouter if
-        it has a key, any provider that lists the name. What an alias points to is not looked up
-        among the aliases again.
+        """The first that has it: an alias, a provider named in front, the alias `"*"`, OpenRouter
+        if it has a key, any provider that lists the name. What an alias points to is not looked
+        up among the aliases again.
 
         Raises InputError when none has it, ProviderRejected when the one that should has it not.
         """
@@ -76,7 +76,7 @@ class Registry:
                 name,
             )
         if isinstance(provider, OpenRouter) and "/" not in rest:
-            return provider, name  # one of the router's own models, such as openrouter/auto
+            return provider, f"openrouter/{rest}"  # one of the router's own, such as its auto
         return provider, rest
 
     async def _offering(self, name: str, asked: str) -> tuple[Provider, str]:

@@ -33,11 +33,17 @@ class Storage(Protocol):
         ...
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to, not including, `end`, in chunks of at most 1 MiB. Raises NotFound."""
+        """The bytes from `start` up to, not including, `end`, in chunks of at most 1 MiB.
+
+        Raises NotFound.
+        """
         ...
 
     def local(self, key: str) -> AbstractAsyncContextManager[Path]:
-        """A file on this machine with these bytes, not to be changed, for as long as it is held. Raises NotFound."""
+        """A file on this machine with these bytes, not to be changed, for as long as it is held.
+
+        Raises NotFound.
+        """
         ...
 
     async def delete(self, key: str) -> None:

@@ -81,11 +81,13 @@ class LocalStorage:
     async def local(self, key: str) -> AsyncIterator[Path]:
         target = self._path(key)
         with _translated(key):
-            await asyncio.to_thread(self._hold, key)
+            # Not in a thread: a caller who is cancelled meanwhile would hold it for ever.
+            self._hold(key)
         try:
             yield target
         finally:
-            await asyncio.to_thread(self._release, key, target)
+            if self._release(key):
+                await asyncio.to_thread(self._unlink, key, target)
 
     async def delete(self, key: str) -> None:
         await asyncio.to_thread(self._delete, key, self._path(key))
@@ -150,21 +152,25 @@ class LocalStorage:
             os.stat(self._existing(key))
             self._held[key] = self._held.get(key, 0) + 1
 
-    def _release(self, key: str, target: Path) -> None:
+    def _release(self, key: str) -> bool:
+        """Whether it was the last one, and the bytes are to go."""
         with self._lock:
             self._held[key] -= 1
-            if not self._held[key]:
-                del self._held[key]
-                if key in self._doomed:
-                    self._doomed.remove(key)
-                    target.unlink(missing_ok=True)
+            if self._held[key]:
+                return False
+            del self._held[key]
+            return key in self._doomed
 
     def _delete(self, key: str, target: Path) -> None:
         with self._lock:
+            self._doomed.add(key)  # from now on nobody begins to hold it
             if key in self._held:
-                self._doomed.add(key)
-            else:
-                target.unlink(missing_ok=True)
+                return
+        self._unlink(key, target)
+
+    def _unlink(self, key: str, target: Path) -> None:
+        target.unlink(missing_ok=True)
+        self._doomed.discard(key)
 
     def _existing(self, key: str) -> Path:
         target = self._path(key)

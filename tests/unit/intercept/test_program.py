@@ -103,8 +103,9 @@ def test_the_preload_knows_fals_names_and_what_is_refused(made, tmp_path):
 
 
 def test_other_hosts_of_the_clients_are_forgotten(made):
-    env = made(FAL_RUN_HOST="a", FAL_QUEUE_RUN_HOST="b", FAL_REST_HOST="c", FAL_HOST="d")
-    assert not [name for name in env if name.endswith("_HOST")]
+    hosts = ["FAL_RUN_HOST", "FAL_QUEUE_RUN_HOST", "FAL_REST_HOST", "FAL_HOST"]
+    env = made(FAL_FORCE_AUTH_BY_USER="1", **dict.fromkeys(hosts, "elsewhere.example"))
+    assert [name for name in env if name.startswith("FAL_")] == ["FAL_KEY"]
 
 
 @pytest.mark.parametrize(

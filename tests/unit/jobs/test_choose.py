@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telecine.jobs.gate import Limits, choose
+from telecine.jobs.gate import Lane, Limits, choose
 
 
 def waiting(*rows, **served):
@@ -28,8 +28,16 @@ def order(rows, running=(), free=100, **limits):
     return [row["seq"] for row in choose(rows, running, free, Limits(**limits))]
 
 
-def running(key, model, n):
-    return {"key_id": key, "model": model, "n": n, "mode": "queue"}
+def per_model(limit):
+    return lambda model: Lane(model, limit)
+
+
+def shared(limit):
+    return lambda model: Lane("engine", limit, counts_live=False) if model in "mn" else Lane(model)
+
+
+def running(key, model, n, mode="queue"):
+    return {"key_id": key, "model": model, "n": n, "mode": mode}
 
 
 def test_one_key_is_served_in_order_of_arrival():
@@ -64,8 +72,20 @@ def test_a_key_at_its_limit_does_not_hold_up_others():
 
 def test_a_model_at_its_limit_does_not_hold_up_the_keys_other_models():
     rows = waiting("a m 0", "a m 0", "a n 0")
-    assert order(rows, [running("b", "m", 1)], per_model=1) == [2]
-    assert order(rows, per_model=1) == [0, 2]
+    assert order(rows, [running("b", "m", 1)], lane=per_model(1)) == [2]
+    assert order(rows, lane=per_model(1)) == [0, 2]
+    assert order(rows, [running("b", "m", 1, "run")], lane=per_model(1)) == [2]
+
+
+def test_models_of_one_lane_share_its_limit():
+    rows = waiting("a m 0", "a n 0", "a m 0", "b n 0", "b o 0")
+    assert order(rows, lane=shared(2)) == [0, 3, 4]
+    assert order(rows, [running("c", "n", 1)], lane=shared(2)) == [0, 4]
+
+
+def test_live_calls_take_no_place_in_a_lane_that_does_not_count_them():
+    rows = waiting("a m 0", "a m 0", "a m 0")
+    assert order(rows, [running("b", "n", 9, "stream")], lane=shared(2)) == [0, 1]
 
 
 def test_low_of_a_free_key_does_not_pass_normal_of_a_busy_one():
@@ -83,20 +103,21 @@ turns = st.fixed_dictionaries({key: st.integers(0, 4) for key in "abc"})
 limits = st.tuples(st.integers(0, 6), st.integers(0, 3), st.integers(0, 3))
 
 
-@given(rows, rows, turns, limits)
-def test_it_is_the_plain_rule_step_by_step(line, busy, served, limits):
+@given(rows, rows, turns, limits, st.booleans())
+def test_it_is_the_plain_rule_step_by_step(line, busy, served, limits, is_shared):
     """Against the rule written as a loop: take the best admissible row until there is none."""
-    free, per_key, per_model = limits
+    free, per_key, per_lane = limits
+    lane = (shared if is_shared else per_model)(per_lane)
     rows = waiting(*(f"{key} {model} {priority}" for key, model, priority in line), **served)
     busy_rows = [running(key, model, 1) for key, model, _ in busy]
-    keys, models = Counter(k for k, _, _ in busy), Counter(m for _, m, _ in busy)
+    keys, lanes = Counter(k for k, _, _ in busy), Counter(lane(m) for _, m, _ in busy)
     left, expected = list(rows), []
     while len(expected) < free:
         may = [
             row
             for row in left
             if not (per_key and keys[row["key_id"]] >= per_key)
-            and not (per_model and models[row["model"]] >= per_model)
+            and not (per_lane and lanes[lane(row["model"])] >= per_lane)
         ]
         if not may:
             break
@@ -113,5 +134,5 @@ def test_it_is_the_plain_rule_step_by_step(line, busy, served, limits):
         left.remove(best)
         expected.append(best["seq"])
         keys[best["key_id"]] += 1
-        models[best["model"]] += 1
-    assert order(rows, busy_rows, free, per_key=per_key, per_model=per_model) == expected
+        lanes[lane(best["model"])] += 1
+    assert order(rows, busy_rows, free, per_key=per_key, lane=lane) == expected

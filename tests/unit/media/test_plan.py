@@ -266,6 +266,11 @@ def test_a_model_that_takes_no_files_gets_the_video_decoded():
     assert plan.parts([name("a")], [video()], [], takes, DECODER) == [DecodedPart(video(), DECODER)]
 
 
+def test_of_a_video_that_was_decoded_no_more_is_claimed_than_that():
+    """How much of it was used is told by the usage."""
+    assert plan.describe(DecodedPart(video(), DECODER)) == {"as": "decoded"}
+
+
 @given(
     sizes=st.lists(st.tuples(st.floats(0, 1e6), st.integers(0, 10**12)), max_size=6),
     max_videos=st.none() | st.integers(0, 6),

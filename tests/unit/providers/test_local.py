@@ -1,6 +1,8 @@
 """The provider itself, with a model that says what it is told to."""
 
 import asyncio
+import json
+import threading
 from contextlib import aclosing, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -14,12 +16,16 @@ from telecine.errors import (
     ProviderUnavailable,
 )
 from telecine.models import (
+    AUDIO_FORMATS,
+    IMAGE_FORMATS,
+    Audio,
     AudioChunk,
     Call,
     DecodedPart,
     Delta,
     FilePart,
     Frame,
+    Image,
     LinkPart,
     Log,
     Upstream,
@@ -27,7 +33,7 @@ from telecine.models import (
     Video,
 )
 from telecine.processes import ChildDied, ChildFailed
-from telecine.providers import local_weights
+from telecine.providers import local_report, local_weights
 from telecine.providers.local import Local
 from telecine.providers.local_engine import Loaded
 
@@ -97,6 +103,9 @@ class FakeDecoder:
         finally:
             self.closed.append("audio")
 
+    async def picture(self, image, *, max_side):
+        return Frame(0.0, 8, 6, bytes(144))
+
     async def frames(self, video, *, fps, max_side):
         try:
             for second in range(self.seconds):
@@ -122,6 +131,29 @@ def clip(decoder=None, *, index=0, seconds=3.0, video_codec="h264", audio_codec=
         audio_codec=audio_codec,
     )
     return DecodedPart(video, decoder or FakeDecoder())
+
+
+def about(field, mime):
+    return {
+        "index": 0,
+        "found": "url",
+        "origin": "file",
+        "loc": ("body", field),
+        "path": Path("/nowhere"),
+        "bytes": 10,
+        "sha256": "ab",
+        "mime": mime,
+    }
+
+
+def still():
+    image = Image(**about("image_urls", "image/png"), format="png", width=8, height=6)
+    return DecodedPart(image, FakeDecoder())
+
+
+def sound(seconds=3.0):
+    audio = Audio(**about("audio_url", "audio/mpeg"), format="mp3", seconds=seconds, codec="mp3")
+    return DecodedPart(audio, FakeDecoder())
 
 
 @pytest.fixture(autouse=True)
@@ -214,6 +246,19 @@ def test_usage_tells_words_frames_and_seconds_and_costs_nothing(run):
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
 
 
+def test_the_words_of_a_long_prompt_are_counted_beside_the_event_loop(run, monkeypatch):
+    counted_in = []
+
+    def count(prompt):
+        counted_in.append(threading.current_thread())
+        return len(prompt)
+
+    monkeypatch.setattr(local_report, "count", count)
+    run(events(call("words " * 9)))
+    [thread] = counted_in
+    assert thread is not threading.main_thread()
+
+
 def test_the_models_that_were_used_are_named(run):
     found = run(events(call("", clip())))
     (upstream,) = [event for event in found if isinstance(event, Upstream)]
@@ -259,6 +304,34 @@ def test_the_end_of_a_video_of_unknown_length_is_all_of_it(run):
     found = run(events(call("transcribe the last 2 seconds", clip(seconds=None))))
     assert text(found) == "word0 word1 word2\n"
     assert any("length is not known" in log for log in logs(found, "WARN"))
+
+
+def test_a_time_range_past_the_end_says_where_it_ends_and_decodes_nothing(run):
+    engine, decoder = FakeEngine(), FakeDecoder(11)
+    asked = call("speech, text and shots after 1:00", clip(decoder, seconds=11.0))
+    found = run(events(asked, engine))
+    assert text(found) == (
+        "Speech: none, it ends at 11.0 s\n"
+        "On-screen text: none, it ends at 11.0 s\n"
+        "Shots: none, it ends at 11.0 s\n"
+    )
+    assert logs(found, "WARN") == [
+        "it ends at 11.0 s, before the time range: nothing of it is used"
+    ]
+    assert decoder.closed == []
+    [usage] = [event for event in found if isinstance(event, Usage)]
+    assert set(usage.by_modality) == {"text"}
+
+
+def test_of_several_videos_only_those_that_are_too_short_have_nothing(run):
+    parts = [clip(), clip(FakeDecoder(9), index=1, seconds=9.0)]
+    found = run(events(call("Transcribe after 0:07", *parts)))
+    assert text(found) == (
+        "Video 1 (3.0 s):\n(speech: none, it ends at 3.0 s)\n\nVideo 2 (9.0 s):\nword7 word8\n"
+    )
+    assert logs(found, "WARN") == [
+        "video 1: it ends at 3.0 s, before the time range: nothing of it is used"
+    ]
 
 
 def test_a_language_filter_keeps_that_language(run):
@@ -380,3 +453,71 @@ def test_check_says_which_file_is_wrong(run, monkeypatch):
 
 def test_its_models_are_listed(run):
     assert [model.id for model in run(provider().models())] == ["report", "transcribe", "read"]
+
+
+# ---------------------------------------------------------------- images and sounds
+
+
+@pytest.mark.parametrize(
+    ("model", "images", "audio"),
+    [
+        ("report", IMAGE_FORMATS, AUDIO_FORMATS),
+        ("transcribe", (), AUDIO_FORMATS),
+        ("read", IMAGE_FORMATS, ()),
+    ],
+)
+def test_a_model_takes_what_its_parts_are_found_in(run, model, images, audio):
+    takes = run(provider().capabilities(model))
+    assert (takes.images, takes.audio, takes.is_decoded) == (images, audio, True)
+
+
+def test_an_image_is_the_text_in_it_without_times(run):
+    engine = FakeEngine()
+    found = run(events(call("", still()), engine))
+    assert text(found) == 'Text in the image:\n  "A TITLE"\n'
+    assert ("read", 8, 6) in engine.asked
+    assert ("load", "speech") not in engine.asked
+    [usage] = [event for event in found if isinstance(event, Usage)]
+    assert usage.by_modality == {"image": 1}
+
+
+def test_a_sound_file_is_the_speech_in_it(run):
+    engine = FakeEngine()
+    found = run(events(call("", sound(), model="report"), engine))
+    assert text(found).startswith("Speech (en):\n  [00:00.0-00:01.0] word0\n")
+    assert "Shots" not in text(found)
+    assert ("load", "text") not in engine.asked
+    assert run_text(run, "Transcribe this.", sound(), model="transcribe") == "word0 word1 word2\n"
+
+
+def run_text(run, prompt, *parts, **more):
+    return text(run(events(call(prompt, *parts, **more))))
+
+
+def test_several_media_get_a_heading_each_by_kind(run):
+    said = run_text(run, "", still(), sound(), still())
+    assert [line for line in said.splitlines() if line.endswith(":") and line[0] in "IS"] == [
+        "Image 1:",
+        "Sound 1 (3.0 s):",
+        "Speech (en):",
+        "Image 2:",
+    ]
+
+
+def test_what_a_medium_can_not_have_is_said(run):
+    assert run_text(run, "the speech as a report", still()) == "Speech: an image has none\n"
+    said = run_text(run, "the on-screen text as a report", sound())
+    assert said == "On-screen text: a sound file has none\n"
+
+
+def test_json_tells_media_by_their_kind(run):
+    said = json.loads(run_text(run, "as json", still(), sound()))
+    assert [next(iter(entry)) for entry in said["media"]] == ["image", "audio"]
+    assert said["media"][0]["on_screen_text"] == [{"text": "A TITLE"}]
+    assert len(said["media"][1]["speech"]) == 3
+
+
+def test_subtitles_of_a_sound_are_as_those_of_a_video(run):
+    assert run_text(run, "subtitles as srt", sound()).startswith(
+        "1\n00:00:00,000 --> 00:00:01,000\n"
+    )

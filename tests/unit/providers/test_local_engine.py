@@ -13,7 +13,8 @@ from telecine.providers import local_engine
 from telecine.providers.local_engine import Engine
 
 HEAD = struct.Struct(">II")
-STEPS = 70  # of the loop: more than an undisturbed job takes
+STEPS = 140  # of the loop: more than an undisturbed job takes
+ANSWER_STEPS = 12  # and at least these for every answer: longer than to give up and come next
 
 
 async def steps(number):
@@ -58,7 +59,7 @@ class Process:
         while self.questions:
             task, payload = self.questions.popleft()
             self.asked.append(task["task"])
-            await steps(2)
+            await steps(ANSWER_STEPS)
             echoed = {"number": task["number"]} if "number" in task else {}
             for head in (*self._answers(task, payload.decode()), {"end": True}):
                 frame = pack({**head, **echoed})
@@ -94,7 +95,7 @@ class Pipes(Child):
         await steps(2)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def children(monkeypatch):
     """The processes that the engine starts, as it starts them."""
     found = []
@@ -106,7 +107,7 @@ def children(monkeypatch):
 
     monkeypatch.setattr(local_engine, "Child", Counted)
     Counted.found = found
-    yield Counted
+    return Counted
 
 
 def engine():
@@ -162,7 +163,7 @@ def test_a_job_gets_its_answers(run, children):
     run(work())
 
 
-def test_a_job_cancelled_at_any_step_leaves_the_next_its_answers(run, children):
+def test_a_job_cancelled_at_any_step_leaves_the_next_its_answers(run):
     async def work():
         for step in range(STEPS):
             await after_cancels(step)
@@ -170,20 +171,20 @@ def test_a_job_cancelled_at_any_step_leaves_the_next_its_answers(run, children):
     run(work())
 
 
-def test_two_jobs_cancelled_at_any_steps_leave_the_next_its_answers(run, children):
+def test_two_jobs_cancelled_at_any_steps_leave_the_next_its_answers(run):
     async def work():
         for first in range(0, STEPS, 2):
-            for second in range(0, STEPS, 3):
+            for second in range(0, 2 * ANSWER_STEPS, 2):
                 await after_cancels(first, second)
 
     run(work())
 
 
-def test_three_jobs_cancelled_at_any_steps_leave_the_next_its_answers(run, children):
+def test_three_jobs_cancelled_at_any_steps_leave_the_next_its_answers(run):
     async def work():
-        for first in range(0, STEPS, 6):
-            for second in range(0, 14, 2):
-                for third in range(0, 14, 2):
+        for first in range(0, STEPS, 4):
+            for second in range(0, ANSWER_STEPS, 2):
+                for third in range(0, ANSWER_STEPS, 2):
                     await after_cancels(first, second, third)
 
     run(work())
@@ -196,10 +197,10 @@ def test_nobody_gets_anothers_answer_in_a_crowd_that_hangs_up(run, children, see
 
     async def one_of(crowd, number):
         owner = f"job {number}"
-        await steps(dice.randrange(60))
+        await steps(dice.randrange(STEPS))
         task = asyncio.create_task(job(crowd, owner))
         if dice.random() < 0.7:
-            await cancelled(task, *(dice.randrange(60) for _ in range(dice.randint(1, 3))))
+            await cancelled(task, *(dice.randrange(STEPS) for _ in range(dice.randint(1, 3))))
         else:
             await asyncio.wait([task])
         lost = not task.cancelled() and isinstance(task.exception(), ChildDied)
@@ -211,7 +212,7 @@ def test_nobody_gets_anothers_answer_in_a_crowd_that_hangs_up(run, children, see
             for number in range(12):
                 group.create_task(one_of(crowd, number))
             for _ in range(dice.randrange(2)):
-                await steps(dice.randrange(200))
+                await steps(dice.randrange(4 * STEPS))
                 if children.found:
                     await children.found[-1].kill()
         assert await job(crowd, "last") == answer("last")
@@ -259,9 +260,9 @@ def misbehaving(once):
 def says(*frames):
     def do(process, task, _):
         number = {"number": task["number"]}
-        for frame in frames:
-            frame = {**number, **frame} if isinstance(frame, dict) else frame
-            process.stdout.feed_data(pack(frame) if isinstance(frame, dict) else frame)
+        for said in frames:
+            frame = pack({**number, **said}) if isinstance(said, dict) else said
+            process.stdout.feed_data(frame)
 
     return do
 

@@ -89,7 +89,7 @@ def cues(text):
 
 
 def test_srt_cues_are_numbered_through_and_say_which_video():
-    text = written("srt", (11.0, HELLO), (9.0, HALLO), parts=("speech",))
+    text = written("srt", (11.0, HELLO), (9.5, HALLO), parts=("speech",))
     assert cues(text) == [
         ("1", "00:00:00,300", "00:00:06,500", "Video 1: Hello there."),
         ("2", "00:00:07,000", "00:00:09,250", "Video 2: Guten Tag."),
@@ -107,6 +107,24 @@ def test_vtt_escapes_and_names_videos_in_notes():
 def test_cues_of_speech_and_text_are_put_in_order():
     text = written("srt", (11.0, HELLO, HALLO, TITLE), parts=("speech", "text"))
     assert [cue[3] for cue in cues(text)] == ["JOHN F. KENNEDY", "Hello there.", "Guten Tag."]
+
+
+@pytest.mark.parametrize("parts", [("text",), ("speech", "text")])
+def test_no_cue_ends_after_its_video(parts):
+    late = Said(6.9, 7.8, "en", "Bye."), Caption(6.0, 7.0, ("THE END",))
+    text = written("srt", (7.2, *late), (None, *late), parts=parts)
+    ends = {cue[3]: cue[2] for cue in cues(text)}
+    assert ends == {
+        "Video 1: Bye.": "00:00:07,200",
+        "Video 1: THE END": "00:00:07,200",
+        "Video 2: Bye.": "00:00:07,800",
+        "Video 2: THE END": "00:00:08,000",
+    }
+
+
+def test_a_cue_that_starts_with_the_end_is_within_its_video_too():
+    text = written("vtt", (7.0, Said(7.4, 7.8, "en", "Bye.")), parts=("speech",))
+    assert [cue[1:3] for cue in cues(text)] == [("00:00:06.999", "00:00:07.000")]
 
 
 def test_json_is_one_document_when_it_is_complete():

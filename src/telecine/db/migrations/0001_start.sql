@@ -148,6 +148,7 @@ CREATE TABLE upload_parts (
     bytes    INTEGER NOT NULL,
     PRIMARY KEY (file_id, number)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX upload_parts_by_object ON upload_parts (object);
 
 -- What unfinished requests still need, whatever its expiry.
 CREATE TABLE pins (

@@ -9,7 +9,8 @@ Tasks and their answers, in the frames of `telecine.processes`:
     {"task": "look"}                                        begin with new pictures
     {"task": "read", "width": ..., "height": ...} + RGB     -> {"lines": [...]}, or
                                                                {"lines": null}: as the last one
-Each ends with {"end": true}. They are small, so that stopping means to send no more of them.
+Each ends with {"end": true}, and each answer repeats the "number" of its task. They are small, so
+that stopping means to send no more of them.
 """
 
 from __future__ import annotations
@@ -140,9 +141,10 @@ class Engines:
 
 
 def _answer(engines: Engines, task: dict[str, Any], payload: bytes, out: BinaryIO) -> None:
+    number = {"number": task["number"]}
     try:
         for head in engines.run(task, payload):
-            out.write(pack(head))
+            out.write(pack({**head, **number}))
             out.flush()
         last: dict[str, Any] = {"end": True}
     except BrokenPipeError:
@@ -156,7 +158,7 @@ def _answer(engines: Engines, task: dict[str, Any], payload: bytes, out: BinaryI
     except Exception as error:  # noqa: BLE001 - whatever an engine raises fails this task only
         traceback.print_exc()  # goes to the parent's log
         last = {"error": f"{type(error).__name__}: {error}", "kind": "failed"}
-    out.write(pack(last))
+    out.write(pack({**last, **number}))
     out.flush()
 
 
