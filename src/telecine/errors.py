@@ -9,6 +9,7 @@
       AuthError / Forbidden / NotFound / Conflict
       LimitReached                   says when to come back
       Cancelled / Deadline
+      Stopping / Stopped               the server ends: before the work began, in its middle
       ProviderError
         ProviderRejected             policy, unknown model, bad parameter
         ProviderUnavailable          not billed; may be tried again
@@ -178,6 +179,26 @@ class Deadline(TelecineError):
     def __init__(self, message: str, *, type: str | None = None, by_user: bool = False) -> None:
         super().__init__(message, type=type)
         self.by_user = by_user
+
+
+class Stopping(TelecineError):
+    """The server ends, and has not begun with this request."""
+
+    type = "server_stopping"
+    status = 503
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("The server is stopping. Send the request again")
+
+
+class Stopped(TelecineError):
+    """The server ended in the middle of a live call, which may have been billed: 500, not 503."""
+
+    type = "server_stopped"
+
+    def __init__(self) -> None:
+        super().__init__("The server stopped while it was working on this request")
 
 
 class ProviderError(TelecineError):

@@ -505,7 +505,7 @@ def rows(folder):
         return db.execute("SELECT mode, state, error FROM requests ORDER BY mode").fetchall()
 
 
-STOPPING = "The server is stopping. Send the request again"
+STOPPED = "The server stopped while it was working on this request"
 
 
 def test_calls_that_are_not_done_in_time_are_told_so_each_in_its_own_way(run, tmp_path, caplog):
@@ -538,20 +538,20 @@ def test_calls_that_are_not_done_in_time_are_told_so_each_in_its_own_way(run, tm
 
             for caller in (waiting, silent):
                 status, headers, body = await caller.answer()
-                assert (status, json.loads(body)) == (503, {"detail": STOPPING})
-                assert headers["x-fal-needs-retry"] == "true"
+                assert (status, json.loads(body)) == (500, {"detail": STOPPED})
+                assert headers["x-fal-needs-retry"] == "false"
                 assert headers["x-fal-billable-units"] == "0"
                 assert headers["x-fal-request-id"]
 
             rest = (await streaming.rest()).decode()
             assert rest.endswith("\r\n0\r\n\r\n")
             last = json.loads(rest.split("data: ")[-1].split("\n")[0])
-            assert (last["error"], last["partial"]) == (STOPPING, False)
+            assert (last["error"], last["partial"]) == (STOPPED, False)
             assert last["output"].startswith("1")
 
             rest = (await chatting.rest()).decode()
             assert rest.endswith("\r\n0\r\n\r\n")
-            assert STOPPING in rest
+            assert STOPPED in rest
 
             # No last word: a client that saw a normal end would take the last state as final.
             rest = await watching.rest()
@@ -562,6 +562,6 @@ def test_calls_that_are_not_done_in_time_are_told_so_each_in_its_own_way(run, tm
     run(main())
     live = [row for row in rows(tmp_path) if row[0] != "queue"]
     assert [row[0] for row in live] == ["run", "stream", "stream", "stream"]
-    assert {row[1:] for row in live} == {("failed", STOPPING)}
+    assert {row[1:] for row in live} == {("failed", STOPPED)}
     assert [row[1] for row in rows(tmp_path) if row[0] == "queue"] == ["queued"]
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []

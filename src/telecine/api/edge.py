@@ -15,8 +15,7 @@ from telecine import telemetry
 from telecine.api.addressing import header, is_platform
 from telecine.api.failures import Disconnected, answer, send_result
 from telecine.api.platform.failures import platform_answer
-from telecine.errors import BadRequest, NotFound
-from telecine.jobs.worker import Stopping
+from telecine.errors import BadRequest, NotFound, Stopping
 from telecine.models import Result
 
 # As fal's: any page may call, with a key but never with cookies.

@@ -22,6 +22,8 @@ from telecine.errors import (
     Deadline,
     ProviderFailed,
     ProviderUnavailable,
+    Stopped,
+    Stopping,
     TelecineError,
 )
 from telecine.jobs.bells import Bell, Bells
@@ -46,17 +48,6 @@ TIDY_ROWS = 200
 
 T = TypeVar("T")
 Pipeline: TypeAlias = Callable[[Request], AsyncGenerator[Event, None]]
-
-
-class Stopping(TelecineError):
-    """The server ends, and this request with it, or before it began."""
-
-    type = "server_stopping"
-    status = 503
-    retryable = True
-
-    def __init__(self) -> None:
-        super().__init__("The server is stopping. Send the request again")
 
 
 class Worker:
@@ -138,7 +129,7 @@ class Worker:
     def stop(self) -> None:
         """Take no new work from now on; what runs gets its time from now. Leaving waits for it.
 
-        Called again, that time is over: live calls fail with Stopping, jobs wait for the next
+        Called again, that time is over: live calls fail with Stopped, jobs wait for the next
         start.
         """
         if self._stopping is None:
@@ -283,7 +274,7 @@ class Worker:
                 again = _retry_log(error, seconds)
             self._note(run, again)
             yield again
-            async with self._within(run):
+            async with self._within(run, stopped=Stopping):
                 await self._sleep(seconds)
 
     async def _leave(self, run: Run, ending: Ending) -> None:
@@ -454,11 +445,13 @@ class Worker:
                 yield event
 
     @asynccontextmanager
-    async def _within(self, run: Run) -> AsyncIterator[None]:
+    async def _within(
+        self, run: Run, *, stopped: type[Stopped | Stopping] = Stopped
+    ) -> AsyncIterator[None]:
         """The time that a run may take; of a live call, until the server can wait no longer."""
         is_live = run.request.mode != "queue"
         if is_live and self._is_over:
-            raise Stopping
+            raise stopped()
         limit = asyncio.timeout_at(run.until)
         try:
             async with limit:
@@ -472,7 +465,7 @@ class Worker:
             if not limit.expired():
                 raise
             if is_live and self._is_over:
-                raise Stopping from error
+                raise stopped() from error
             message = f"Not finished within {self._run_seconds:g} seconds"
             raise Deadline(message, type="generation_timeout") from error
 
@@ -619,7 +612,7 @@ def _failed(run: Run, error: Exception) -> Ending:
     if not isinstance(error, TelecineError):
         _log.error("request %s met a bug", run.id, exc_info=error)
     is_over = isinstance(error, Deadline) and error.type == "generation_timeout"
-    if run.usage is None and (is_over or isinstance(error, ProviderFailed)):
+    if run.usage is None and (is_over or isinstance(error, ProviderFailed | Stopped)):
         run.usage = Usage()  # perhaps billed, nobody told how much: the ledger says unknown
     return failure(error, run.id)
 
