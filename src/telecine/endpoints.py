@@ -202,7 +202,7 @@ class AudioOutput(_Output):
 # ---------------------------------------------------------------- from input to request
 
 
-def _request(given: ChatInput, media: tuple[MediaName, ...] = ()) -> RouterRequest:
+def _request(given: ChatInput, media: tuple[MediaName, ...] = (), **more: Any) -> RouterRequest:
     return RouterRequest(
         prompt=given.prompt,
         model=given.model,
@@ -214,8 +214,12 @@ def _request(given: ChatInput, media: tuple[MediaName, ...] = ()) -> RouterReque
         max_tokens=given.max_tokens,
         receipt=bool(given.receipt),
         strict=bool(given.strict),
-        **(_search(given) if isinstance(given, _Searching) else {}),
+        **more,
     )
+
+
+def _text(given: RouterInput) -> RouterRequest:
+    return _request(given, **_search(given))
 
 
 def _search(given: _Searching) -> dict[str, Any]:
@@ -246,7 +250,8 @@ def _video(given: VideoInput) -> RouterRequest:
 
 def _vision(given: VisionInput) -> RouterRequest:
     images = _names(given.image_urls, "image_urls", "image")
-    return _request(given, images + _names(given.pdf_urls, "pdf_urls", "pdf"))
+    media = images + _names(given.pdf_urls, "pdf_urls", "pdf")
+    return _request(given, media, **_search(given))
 
 
 def _audio(given: AudioInput) -> RouterRequest:
@@ -389,7 +394,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
             input=RouterInput,
             output=ChatOutput,
             order=(*_COMMON, *_SEARCH),
-            read=_request,
+            read=_text,
             example={"prompt": "Write a haiku about rivers."},
         ),
         *_routed(

@@ -41,7 +41,6 @@ _LINK_TAKERS = "Google's Gemini models, for example google/gemini-2.5-flash"
 _MAX_LINK = 8190  # longer ones are no links: what follows looks at every character
 
 
-
 def is_link(text: str) -> bool:
     """Whether `text` names a YouTube video, which is never downloaded: a model takes the link."""
     return _watch_url(text) is not None

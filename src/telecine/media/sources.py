@@ -187,6 +187,8 @@ class Held:
         InputError with every problem known when the first one fails, each at its name's loc in
         the order of `names`, after it gave up on the others; and LimitReached from the spool.
         """
+        if not names:
+            return
         self._raise_if_any([(name, self._unusable(name.text)) for name in names])
         said: asyncio.Queue[Log | None] = asyncio.Queue()
         jobs: dict[tuple[Kind, str], asyncio.Task[_Opened]] = {}

@@ -6,7 +6,6 @@ Nothing is judged here beyond what is looked for: the rest goes to the provider 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -82,12 +81,13 @@ def media(api: Api, body: Mapping[str, Any]) -> tuple[MediaName, ...]:
     Raises InputError for a part that names nothing.
     """
     found: list[MediaName] = []
-    indexes: Counter[Kind] = Counter()
+    counts: dict[Kind, int] = {}
     for path, part in _parts(api, body):
         kind, text = _medium(path, part)
         if kind is not None:
-            found.append(MediaName(text, ("body", *path), kind, indexes[kind]))
-            indexes[kind] += 1
+            index = counts.get(kind, 0)
+            counts[kind] = index + 1
+            found.append(MediaName(text, ("body", *path), kind, index))
     return tuple(found)
 
 

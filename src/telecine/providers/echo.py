@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -177,10 +176,10 @@ def _count(words: int) -> Iterator[str]:
 
 def _echo(call: Call) -> Iterator[str]:
     yield call.prompt
-    numbers: Counter[str] = Counter()
+    numbers: dict[str, int] = {}
     for part in call.parts:
         kind = _kind(part)
-        numbers[kind] += 1
+        numbers[kind] = numbers.get(kind, 0) + 1
         yield f"\n{kind} {numbers[kind]}: {_describe(part)}"
 
 
@@ -239,16 +238,18 @@ async def _paced(pieces: Iterator[str], script: _Script) -> AsyncGenerator[str, 
 
 def _usage(call: Call, words: int) -> Usage:
     """A token is a word, a second of video or sound (at least one: it was seen), or an image."""
-    by_modality = Counter(text=len(f"{call.system_prompt or ''} {call.prompt}".split()))
+    by_modality = {"text": len(f"{call.system_prompt or ''} {call.prompt}".split())}
     for part in call.parts:
-        by_modality[_kind(part)] += _tokens(part)
+        kind = _kind(part)
+        by_modality[kind] = by_modality.get(kind, 0) + _tokens(part)
+    given = sum(by_modality.values())
     return Usage(
-        prompt_tokens=by_modality.total(),
+        prompt_tokens=given,
         completion_tokens=words,
-        total_tokens=by_modality.total() + words,
+        total_tokens=given + words,
         cost=Decimal(0),
         cost_source="free",
-        by_modality=dict(by_modality),
+        by_modality=by_modality,
     )
 
 
