@@ -1,4 +1,4 @@
-"""Who may read an uploaded file besides its owner: fal's access rules (fal-protocol 9.8)."""
+"""Who may read an uploaded file besides its owner: fal's access rules (fal's documentation)."""
 
 from __future__ import annotations
 

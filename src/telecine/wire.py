@@ -224,7 +224,7 @@ def error_message(error: BaseException) -> str:
 
 
 def failure(error: BaseException, *, request_id: str | None) -> Result:
-    """The answer to a request that ended in `error` (the table is design 4).
+    """The answer to a request that ended in `error` (docs/reference/errors.md).
 
     Anything but a TelecineError is a bug: a bare 500.
     """
