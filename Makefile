@@ -39,7 +39,7 @@ bench: .venv/.installed   ## Measure start, memory, CPU per request and submits;
 	@$(BIN)/python bench/run.py
 
 lock:   ## Renew requirements.lock after a change in pyproject.toml (for maintainers; needs uv).
-	@$(UV) pip compile pyproject.toml --extra local --group dev --universal --python-version 3.11 \
+	@$(UV) pip compile pyproject.toml --extra local --extra postgres --extra s3 --extra youtube --group dev --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	    --custom-compile-command "make lock" --quiet --output-file requirements.lock
 	@cd $(JS) && npm install --package-lock-only --ignore-scripts --no-progress

@@ -12,6 +12,7 @@
       Stopping / Stopped               the server ends: before the work began, in its middle
       ProviderError
         ProviderRejected             policy, unknown model, bad parameter
+          FormRefused                the medium is not taken in the form in which it was sent
         ProviderUnavailable          not billed; may be tried again
         ProviderFailed               may have been billed; not tried again
 
@@ -233,6 +234,11 @@ class ProviderRejected(ProviderError):
     def __init__(self, message: str, *, loc: Loc = ("body",), **more: Any) -> None:
         super().__init__(message, **more)
         self.loc = loc
+
+
+class FormRefused(ProviderRejected):
+    """The provider does not take a medium in this form (too large, an address that it cannot fetch,
+    a kind of part that it does not know); it may take it in another. Nothing was billed."""
 
 
 class ProviderUnavailable(ProviderError):

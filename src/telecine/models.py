@@ -16,6 +16,11 @@ Found = Literal["url", "data", "upload", "path"]
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Level = Literal["DEBUG", "INFO", "WARN", "ERROR"]
 CostSource = Literal["billed", "computed", "free", "unknown"]
+Resolution = Literal["low", "medium", "high"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+# How a video gets to a model: its bytes (inline or uploaded), an address that the upstream fetches,
+# a YouTube link, stills and transcript, or pictures and samples for a model that runs here.
+Form = Literal["file", "url", "link", "frames", "decoded"]
 
 # What is told apart by content and taken in, each by the word that OpenAI's API has for it. Opus is
 # meant in Ogg, webm without pictures.
@@ -59,7 +64,10 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One call as it arrived, whichever of the three modes. Only `inference` validates it."""
+    """One call as it arrived, whichever of the three modes. Only `inference` validates it.
+
+    `checkpoints`: what earlier attempts at it got done and was kept, by name (see Checkpoint).
+    """
 
     id: str
     endpoint: str
@@ -68,6 +76,7 @@ class Request:
     document: Any
     attachments: Mapping[str, Attachment] = field(default_factory=dict)
     attempt: int = 1
+    checkpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +107,29 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What of a video is looked at, and how closely. None: as the route does by itself.
+
+    `fps`: frames per second of the clip; `start`, `end`: seconds of the clip; `max_frames`: the
+    most frames of one video; `audio`: False leaves the sound out, True insists on it.
+    """
+
+    fps: float | None = None
+    start: float | None = None
+    end: float | None = None
+    max_frames: int | None = None
+    resolution: Resolution | None = None
+    audio: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouterRequest:
     """The validated input of a router endpoint, plus Telecine's own options (docs/reference).
+
+    `reasoning`: whether the model's reasoning comes with the answer; `effort`: how much of it is
+    wanted. `response_format`: OpenAI's object, `{"type": "json_schema", "json_schema": {"name",
+    "schema", "strict"}}`, `{"type": "json_object"}` or `{"type": "text"}`. `models`: asked in order
+    when `model` fails. `provider`: OpenRouter's routing object, passed on.
 
     `conversation`: it came in OpenAI's words. `prompt` and the rest then hold what a provider that
     does not speak them can be asked instead, and `unsaid` names what of it that leaves out.
@@ -110,9 +140,16 @@ class RouterRequest:
     model: str
     media: tuple[MediaName, ...] = ()
     system_prompt: str | None = None
+    view: View = View()
     reasoning: bool = False
+    effort: Effort | None = None
     temperature: float | None = None
     max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    response_format: Mapping[str, Any] | None = None
+    models: tuple[str, ...] = ()
+    provider: Mapping[str, Any] | None = None
     web_search: Mapping[str, Any] | None = None
     receipt: bool = False
     strict: bool = False
@@ -235,23 +272,112 @@ class Decoder(Protocol):
 # ---------------------------------------------------------------- what goes to a provider
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A file made from a video for one route: cut, sampled, scaled, silenced or re-encoded.
+
+    `start`: the second of the clip at which it begins.
+    """
+
+    path: Path
+    bytes: int
+    sha256: str
+    mime: str
+    container: str
+    seconds: float | None
+    width: int | None
+    height: int | None
+    fps: float | None
+    has_audio: bool
+    start: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """The video as a file: the adapter inlines or uploads it, streaming from `video.path`."""
+    """The video as a file: the adapter inlines or uploads it, streaming from `path`.
+
+    `view`: what of it the upstream is to be told in its own words; what was done to the file
+    already (`prepared`) is not in it any more.
+    """
 
     video: Video
+    view: View = View()
+    prepared: Prepared | None = None
 
     @property
     def media(self) -> Media:
         return self.video
 
+    @property
+    def path(self) -> Path:
+        return (self.prepared or self.video).path
+
+    @property
+    def bytes(self) -> int:
+        return (self.prepared or self.video).bytes
+
+    @property
+    def sha256(self) -> str:
+        return (self.prepared or self.video).sha256
+
+    @property
+    def mime(self) -> str:
+        return (self.prepared or self.video).mime
+
+    @property
+    def seconds(self) -> float | None:
+        return (self.prepared or self.video).seconds
+
+    @property
+    def has_audio(self) -> bool:
+        return (self.prepared or self.video).has_audio
+
 
 @dataclass(frozen=True, slots=True)
 class LinkPart:
-    """The video as a link that the provider fetches itself (YouTube, or a public URL)."""
+    """The video as an address that the upstream fetches itself: on YouTube (`video` is None), or
+    any other http(s) URL, of which `video` is what was found there when it was looked at here."""
 
     url: str
     loc: tuple[str | int, ...]
+    view: View = View()
+    video: Video | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """One picture of a video as a JPEG file; `seconds` is its time in the clip."""
+
+    seconds: float
+    path: Path
+    bytes: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What was said from `start` to `end`, in seconds of the clip."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FramesPart:
+    """The video as stills with their times, and what is said meanwhile: for models that take
+    images but no video. Both in the order of time. `fps`: the rate at which the stills were taken.
+    """
+
+    video: Video
+    stills: tuple[Still, ...]
+    words: tuple[Words, ...] = ()
+    fps: float | None = None
+
+    @property
+    def media(self) -> Media:
+        return self.video
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,25 +429,57 @@ class DecodedPart:
     decoder: Decoder
 
 
-Part = FilePart | LinkPart | ImagePart | AudioPart | PdfPart | DecodedPart
+Part = FilePart | LinkPart | FramesPart | ImagePart | AudioPart | PdfPart | DecodedPart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRates:
+    """What media come to in prompt tokens, for estimates and budgets; never for a bill.
+
+    `frame`: one frame of a video that the model samples itself, by resolution. `audio_second`: a
+    second of its sound. A still counts `image` tokens, or, with `image_pixels`, one per so many
+    pixels and `image` at most.
+    """
+
+    frame: Mapping[Resolution, int]
+    audio_second: float = 0.0
+    image: int = 1000
+    image_pixels: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What one model on one route takes. None: no limit known.
 
-    `delivery`: how videos get there; empty: it takes none. `images` and `audio`: the formats that
-    may be sent to it; empty: it takes none.
+    `delivery`: the forms in which videos get there, the preferred first; empty: it takes none.
+    `images` and `audio`: the formats that may be sent to it; empty: it takes none. `containers`: of
+    videos as files. `hears`: the sound of a video that is sent as a file or link reaches the model.
+    `options`: the names of those options of the input that this route honours itself (of `View`,
+    and effort, response_format, seed, stop, temperature, provider); what it does not is done here
+    where that is possible. `fps`: the rate at which it samples when nothing is said.
+    `max_bytes` and `max_seconds` are of one video, `max_request_bytes` of a whole body, base64
+    included; `max_images` counts the stills of all videos, and `max_image_side` is in pixels.
     """
 
-    delivery: tuple[Literal["file", "link", "decoded"], ...]
+    delivery: tuple[Form, ...]
     images: tuple[str, ...] = ()
     audio: tuple[str, ...] = ()
     pdfs: bool = False
     web_search: bool = False
+    hears: bool = False
+    containers: tuple[str, ...] = ("mp4", "mov", "webm", "mpeg")
+    options: frozenset[str] = frozenset()
     max_videos: int | None = None
     max_seconds: float | None = None
     max_bytes: int | None = None
+    max_request_bytes: int | None = None
+    max_images: int | None = None
+    max_image_bytes: int | None = None
+    max_image_side: int | None = None
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    fps: float = 1.0
+    rates: TokenRates | None = None
 
     @property
     def is_decoded(self) -> bool:
@@ -332,7 +490,8 @@ class Capabilities:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One question to one model. `request_id` is for idempotency keys and the upstream's logs;
-    `text_loc` is where in the input its text stands."""
+    `text_loc` is where in the input its text stands. An option that the route's Capabilities do not
+    name is not in it."""
 
     request_id: str
     model: str
@@ -340,8 +499,13 @@ class Call:
     parts: tuple[Part, ...] = ()
     system_prompt: str | None = None
     reasoning: bool = False
+    effort: Effort | None = None
     temperature: float | None = None
     max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    response_format: Mapping[str, Any] | None = None
+    provider: Mapping[str, Any] | None = None
     web_search: Mapping[str, Any] | None = None
     text_loc: tuple[str | int, ...] = ("body", "prompt")
 
@@ -400,6 +564,28 @@ class Upstream:
     finish_reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What one call to a model used: a row of the ledger. A request may have several (segments,
+    fallbacks); its Usage is their sum. `upstream_id`: a cost that is not known yet may be asked for by
+    it."""
+
+    usage: Usage
+    provider: str
+    model: str
+    upstream_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Work done and paid for that another attempt need not do again: kept, with the bills before
+    it, before the run goes on. A later attempt finds `body` (plain JSON) in the request's
+    `checkpoints` under `name`."""
+
+    name: str
+    body: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """Proof of what the model was given: plain JSON, shape in docs/reference/receipt.md."""
@@ -415,7 +601,7 @@ class Done:
 
 
 ProviderEvent = Log | Delta | Chunk | Usage | Upstream
-Event = Log | Delta | Chunk | Usage | Receipt | Done
+Event = Log | Delta | Chunk | Bill | Checkpoint | Usage | Receipt | Done
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from telecine.models import (
     DecodedPart,
     Decoder,
     FilePart,
+    FramesPart,
     Image,
     ImagePart,
     LinkPart,
@@ -102,6 +103,8 @@ def describe(part: Part) -> dict[str, Any]:
             return {"as": "file", "bytes": audio.wav_bytes, "mime": "audio/wav"}
         case FilePart(media) | ImagePart(media) | AudioPart(media) | PdfPart(media):
             return {"as": "file", "bytes": media.bytes, "mime": media.mime}
+        case FramesPart(stills=stills, words=words):
+            return {"as": "frames", "frames": len(stills), "transcript": bool(words)}
         case DecodedPart():
             return {"as": "decoded"}
 

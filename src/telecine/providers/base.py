@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self, TypeGuard
+from typing import Protocol, Self, TypeGuard, runtime_checkable
 
-from telecine.models import Call, Capabilities, Conversation, ProviderEvent
+from telecine.models import Call, Capabilities, Conversation, ProviderEvent, Usage
+from telecine.providers.catalog import Price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +59,14 @@ class Provider(Protocol):
         """The answer as it comes: Log, Delta, Upstream, Usage in any order; Usage once, at the end.
 
         An async generator. Closing it stops the upstream work. It raises only ProviderError and
-        InputError (a part that this model cannot take). ProviderUnavailable may be raised only
-        before the first Delta, and only when nothing can have been billed.
+        InputError (a part that this model cannot take). ProviderUnavailable and FormRefused may be
+        raised only before the first Delta, and only when nothing can have been billed.
         """
+        ...
+
+    async def price(self, model: str) -> Price | None:
+        """What `model` costs, for calls of which the upstream does not tell the cost; None: not
+        known, or nothing."""
         ...
 
     async def models(self) -> list[Model]:
@@ -87,6 +93,15 @@ class Converses(Protocol):
         answer comes in pieces or at once as `talk.is_streamed` says. ProviderRejected where this
         provider does not have that part of the API.
         """
+        ...
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """What a provider may do besides: tell later what a call came to, also one that was cut off."""
+
+    async def settle(self, upstream_id: str) -> Usage | None:
+        """With a "billed" cost; None: it cannot tell yet, or never will. Raises ProviderError."""
         ...
 
 

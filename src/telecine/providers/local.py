@@ -51,6 +51,7 @@ from telecine.providers import local_prompt, local_report
 from telecine.providers import local_weights as weights
 from telecine.providers.base import Health, Model
 from telecine.providers.body import loc
+from telecine.providers.catalog import Price
 from telecine.providers.local_captions import Caption, Captions, Line
 from telecine.providers.local_engine import Engine, Loaded
 from telecine.providers.local_prompt import Span, Wish
@@ -154,6 +155,9 @@ class Local:
             provider=self.name,
             finish_reason="length" if run.meter.is_full else "stop",
         )
+
+    async def price(self, model: str) -> Price | None:
+        return None
 
     async def models(self) -> list[Model]:
         return [

@@ -20,7 +20,7 @@ from telecine.models import (
     ProviderEvent,
 )
 from telecine.net import Client
-from telecine.providers import chat
+from telecine.providers import catalog, chat
 from telecine.providers.base import Health, Model
 from telecine.providers.body import Base64
 from telecine.providers.chat import Chat, Listing, messages, parameters
@@ -103,6 +103,9 @@ class OpenAICompatible:
             given = options if isinstance(options, Mapping) else {}
             document["stream_options"] = {**given, "include_usage": True}
         return self._chat.pass_on(call, talk, document)
+
+    async def price(self, model: str) -> catalog.Price | None:
+        return None
 
     async def models(self) -> list[Model]:
         if self._models:
