@@ -567,8 +567,8 @@ class Upstream:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
     """What one call to a model used: a row of the ledger. A request may have several (segments,
-    fallbacks); its Usage is their sum. `upstream_id`: a cost that is not known yet may be asked for by
-    it."""
+    fallbacks); its Usage is their sum. `upstream_id`: what a cost not known yet is asked
+    by."""
 
     usage: Usage
     provider: str
