@@ -6,7 +6,7 @@ BIN    := .venv/bin
 JS     := tests/acceptance/js
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fix docs compatibility bench lock clean
+.PHONY: help setup run test check fix docs pages compatibility bench lock clean
 
 help:   ## Say what there is.
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ setup: .venv/.installed   ## Make .venv with the locked packages and the command
 run: .venv/.installed   ## Answer a real clip, then serve, with a key and two calls to paste.
 	@sh examples/first-run.sh
 
-test: check $(JS)/node_modules/.installed   ## Check the code and run all tests; this is what CI runs.
+test: check $(JS)/node_modules/.installed web/node_modules/.installed   ## Check the code and run all tests; this is what CI runs.
 	@$(BIN)/pytest
 
 check: .venv/.installed   ## Lint, format, types and import directions, without running anything.
@@ -32,6 +32,9 @@ fix: .venv/.installed   ## Format the code, and mend what ruff can mend.
 docs: .venv/.installed   ## Write the pages of docs/reference that come from the code.
 	@$(BIN)/python docs/generate.py
 
+pages: web/node_modules/.installed   ## Build web/ into the package; the result is committed.
+	@cd web && npm run --silent check && npm run --silent build
+
 compatibility: .venv/.installed $(JS)/node_modules/.installed   ## Run fal's clients against the server and write docs/compatibility.md.
 	@$(BIN)/python -m pytest -q -p tests.acceptance.report tests/acceptance
 
@@ -43,9 +46,10 @@ lock:   ## Renew requirements.lock after a change in pyproject.toml (for maintai
 	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	    --custom-compile-command "make lock" --quiet --output-file requirements.lock
 	@cd $(JS) && npm install --package-lock-only --ignore-scripts --no-progress
+	@cd web && npm install --package-lock-only --ignore-scripts --no-progress
 
 clean:   ## Take away what was made: .venv, caches, packages of the tests. Data in .telecine stays.
-	@rm -rf .venv dist build $(JS)/node_modules .pytest_cache .mypy_cache .ruff_cache \
+	@rm -rf .venv dist build $(JS)/node_modules web/node_modules .pytest_cache .mypy_cache .ruff_cache \
 	    .hypothesis .import_linter_cache
 
 # The stamps are as new as what was installed from.
@@ -58,6 +62,12 @@ clean:   ## Take away what was made: .venv, caches, packages of the tests. Data 
 	@echo 'Installing the locked packages into .venv: about a minute'
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+web/node_modules/.installed: web/package.json web/package-lock.json
+	@command -v npm > /dev/null || \
+	    { echo "The pages are built with Node: install Node 20 with npm"; exit 1; }
+	@cd web && npm ci --ignore-scripts --no-progress --silent
 	@touch $@
 
 $(JS)/node_modules/.installed: $(JS)/package.json $(JS)/package-lock.json

@@ -4,7 +4,8 @@ A key is "<id>:<secret>": a UUID and 128 random bits. Of the secret only the SHA
 against that much randomness a slow hash would protect nothing.
 
 Tokens are JWTs signed with the installation's secret. `use` tells them apart: "app" calls the
-endpoints it names, "cdn" uploads files. Both die with the key they were made from.
+endpoints it names, "cdn" uploads files, "session" stands for the key itself in a browser's cookie.
+They die with the key they were made from.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from telecine.errors import AuthError, Forbidden, NotFound
 from telecine.models import Caller
 
 CDN_SECONDS = 24 * 3600
+SESSION_SECONDS = 7 * CDN_SECONDS
 
 # Known keys are read again after this long, so a key that another process revoked works for no
 # longer; an unknown key may have them read again a little sooner, ten times a second at most.
@@ -41,6 +43,8 @@ _OPAQUE_ID = "bootstrap"  # the id of a bootstrap key that has none of its own
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
 _INVALID = "invalid key credentials"
+
+_Use = Literal["app", "cdn", "session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +186,8 @@ class Keys:
         if authorization is None:
             caller = await self._app_token(query_token or "")
         else:
-            credentials, is_token = _credentials(authorization)
-            caller = await (self._app_token(credentials) if is_token else self._key(credentials))
+            credentials, use = _credentials(authorization)
+            caller = await self._whose(credentials, use)
         if app is not None and not _allows(caller, app):
             raise Forbidden(f'This token is not valid for application "{app}".')
         self._was_used(caller.key_id)
@@ -193,12 +197,17 @@ class Keys:
         """As `check`, for uploads: a key or a CDN token. Raises AuthError."""
         if authorization is None:
             raise AuthError("Authentication is required to upload files.")
-        credentials, is_token = _credentials(authorization)
-        if is_token:
-            caller, _ = await self._token(credentials, "cdn")
-        else:
-            caller = await self._key(credentials)
+        credentials, use = _credentials(authorization)
+        caller = await self._whose(credentials, "cdn" if use == "app" else use)
         self._was_used(caller.key_id)
+        return caller
+
+    async def _whose(self, credentials: str, use: _Use | None) -> Caller:
+        if use is None:
+            return await self._key(credentials)
+        if use == "app":
+            return await self._app_token(credentials)
+        caller, _ = await self._token(credentials, use)
         return caller
 
     # ------------------------------------------------------------ tokens
@@ -210,13 +219,19 @@ class Keys:
             {"sub": caller.key_id, "apps": sorted(apps), "iat": now, "exp": now + seconds}, "app"
         )
 
+    def session(self, caller: Caller) -> str:
+        """A token that stands for the caller's key for SESSION_SECONDS."""
+        now = int(self._clock())
+        claims = {"sub": caller.key_id, "iat": now, "exp": now + SESSION_SECONDS}
+        return self._sign(claims, "session")
+
     def cdn_token(self, caller: Caller) -> CdnToken:
         created = datetime.fromtimestamp(int(self._clock()), UTC)
         expires = created + timedelta(seconds=CDN_SECONDS)
         claims = {"sub": caller.key_id, "iat": created, "exp": expires}
         return CdnToken(self._sign(claims, "cdn"), created, expires)
 
-    def _sign(self, claims: dict[str, Any], use: Literal["app", "cdn"]) -> str:
+    def _sign(self, claims: dict[str, Any], use: _Use) -> str:
         import jwt  # with all of cryptography's X.509: the start of a server need not wait for it
 
         return jwt.encode({**claims, "use": use}, self._secret, algorithm="HS256")
@@ -225,7 +240,7 @@ class Keys:
         caller, claims = await self._token(token, "app")
         return Caller(caller.key_id, frozenset({"API"}), frozenset(claims["apps"]))
 
-    async def _token(self, token: str, use: Literal["app", "cdn"]) -> tuple[Caller, dict[str, Any]]:
+    async def _token(self, token: str, use: _Use) -> tuple[Caller, dict[str, Any]]:
         import jwt
 
         try:
@@ -375,13 +390,16 @@ def _required(app: str | None) -> str:
     )
 
 
-def _credentials(authorization: str) -> tuple[str, bool]:
-    """What follows the scheme, and whether it is a token. OpenAI's clients send keys as Bearer."""
+def _credentials(authorization: str) -> tuple[str, _Use | None]:
+    """What follows the scheme, and which token it is; None: a key. OpenAI's clients send keys as
+    Bearer; Session is what `api.sessions` makes of a cookie."""
     scheme, _, rest = authorization.strip().partition(" ")
     credentials, scheme = rest.strip(), scheme.lower()
-    if scheme not in ("key", "bearer"):
+    if scheme not in ("key", "bearer", "session"):
         raise AuthError(_INVALID)
-    return credentials, scheme == "bearer" and _JWT.fullmatch(credentials) is not None
+    if scheme == "session":
+        return credentials, "session"
+    return credentials, "app" if scheme == "bearer" and _JWT.fullmatch(credentials) else None
 
 
 def _split(credentials: str) -> tuple[str, str]:

@@ -4,37 +4,25 @@ import asyncio
 import hashlib
 import json
 import re
-import time
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.fakes.asgi import Browser
-from tests.fakes.jobs import House, request
+from tests.fakes.gateway import AT, opened
+from tests.fakes.jobs import request
 
-from telecine.api.parts import Parts
 from telecine.api.platform import requests as platform_requests
-from telecine.api.routes import application
 from telecine.db.sqlite import read_statements
 from telecine.endpoints import ENDPOINTS
-from telecine.jobs.bells import Bells
-from telecine.jobs.deliveries import Deliveries
-from telecine.jobs.signing import SigningKeys
-from telecine.keys import Keys
-from telecine.media.spool import Spool
 from telecine.models import Attachment, Usage
-from telecine.providers.echo import Echo
-from telecine.providers.registry import Registry
 
 EP = "openrouter/router/video"
 ENTERPRISE = "openrouter/router/video/enterprise"
-AT = datetime(2026, 3, 10, 12, tzinfo=UTC).timestamp()
 TYPES = {
     *("authorization_error", "validation_error", "not_found", "rate_limited"),
     *("server_error", "not_implemented"),
@@ -45,48 +33,9 @@ TYPES = {
 def serve(run, tmp_path):
     """Run a test's coroutine function against a server whose clock stands at AT."""
 
-    @asynccontextmanager
-    async def opened(**options):
-        clock = SimpleNamespace(now=AT)
-        async with (
-            House(tmp_path, clock=lambda: clock.now, **options) as house,
-            Spool(tmp_path / "spool", max_bytes_per_key=10**7, max_file_bytes=10**7) as spool,
-            Echo("echo") as echo,
-        ):
-            keys = Keys(db=house.db, clock=lambda: clock.now, secret=bytes(32))
-            parts = Parts(
-                db=house.db,
-                deliveries=Deliveries(db=house.db, bells=Bells(), clock=time.time),
-                signing_keys=SigningKeys(tmp_path / "webhook-keys.json", clock=time.time),
-                storage=house.storage,
-                files=house.files,
-                keys=keys,
-                spool=spool,
-                registry=Registry({"echo": echo}, {}),
-                queue=house.queue,
-                worker=house.worker,
-                clock=lambda: clock.now,
-            )
-            app = application(parts)
-            plain = await keys.create("plain")
-            admin = await keys.create("boss", ["API", "ADMIN"])
-            yield SimpleNamespace(
-                app=app,
-                house=house,
-                files=house.files,
-                clock=clock,
-                keys=keys,
-                plain=plain,
-                boss=admin,
-                call=Browser(app, key=plain.key),
-                admin=Browser(app, key=admin.key),
-                stranger=Browser(app, key=None),
-                folder=tmp_path,
-            )
-
     def serve(test, **options):
         async def main():
-            async with opened(**options) as server:
+            async with opened(tmp_path, **options) as server:
                 return await test(server)
 
         return run(main())

@@ -37,6 +37,8 @@ class KeyRing(Protocol):
 
     def cdn_token(self, caller: Caller) -> CdnToken: ...
 
+    def session(self, caller: Caller) -> str: ...
+
     async def create(self, alias: str = "", scopes: Iterable[str] = ("API",)) -> NewKey: ...
 
     async def revoke(self, key_id: str) -> None: ...
@@ -50,6 +52,7 @@ class OpenKeys:
     def __init__(self, keys: KeyRing) -> None:
         self.token = keys.token
         self.cdn_token = keys.cdn_token
+        self.session = keys.session
         self.create = keys.create
         self.revoke = keys.revoke
         self.list = keys.list

@@ -10,7 +10,18 @@ from starlette.routing import BaseRoute, Route, Router, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from telecine import endpoints
-from telecine.api import documents, openai, own_document, platform, queue, tokens, uploads, webhooks
+from telecine.api import (
+    documents,
+    openai,
+    own_document,
+    pages,
+    platform,
+    queue,
+    sessions,
+    tokens,
+    uploads,
+    webhooks,
+)
 from telecine.api.addressing import RESERVED, Addressing
 from telecine.api.auth import Guard, OpenKeys, OwnMachineOnly
 from telecine.api.edge import Edge
@@ -55,8 +66,9 @@ def _routes(parts: Parts) -> list[BaseRoute]:
         Route("/telecine/v1/models", keyed(own.models), methods=["GET"]),
         Route("/telecine/v1/openapi.json", own_document.openapi, methods=["GET"]),
         *webhooks.routes(guard, parts.deliveries, parts.signing_keys),
+        *sessions.routes(parts),
         # For everybody.
-        Route("/", health.hello),
+        *pages.routes(health),
         Route("/health", health.health),
         Route("/ready", health.ready),
         Route("/metrics", keyed(health.metrics), methods=["GET"]),
@@ -74,6 +86,7 @@ def application(parts: Parts) -> ASGIApp:
     _check_endpoints()
     router = Router(_routes(parts), redirect_slashes=False, default=_no_such_path)
     app: ASGIApp = Addressing(_Within(router, parts), public_url=parts.public_url)
+    app = sessions.Sessions(app)
     return Edge(OwnMachineOnly(app) if parts.is_open else app)
 
 
