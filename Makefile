@@ -6,7 +6,7 @@ BIN    := .venv/bin
 JS     := tests/acceptance/js
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fix docs pages compatibility bench lock clean
+.PHONY: help setup run test check fix docs pages compatibility providers bench torture fuzz lock clean
 
 help:   ## Say what there is.
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST)
@@ -38,8 +38,18 @@ pages: web/node_modules/.installed   ## Build web/ into the package; the result 
 compatibility: .venv/.installed $(JS)/node_modules/.installed   ## Run fal's clients against the server and write docs/compatibility.md.
 	@$(BIN)/python -m pytest -q -p tests.acceptance.report tests/acceptance
 
+providers: .venv/.installed   ## Show every wish on every route, and write docs/providers.md.
+	@$(BIN)/python -m pytest -q -p tests.contract.report tests/contract/test_routes.py \
+	    tests/integration/test_complaints.py tests/integration/test_complaints_gemini.py tests/integration/test_llamacpp.py
+
 bench: .venv/.installed   ## Measure start, memory, CPU per request and submits; a few minutes.
 	@$(BIN)/python bench/run.py
+
+torture: .venv/.installed   ## Kill servers at more than 1,000 moments, cut the power after every write; about 20 minutes.
+	@$(BIN)/python -m tests.torture.long
+
+fuzz: .venv/.installed   ## Make 20,000 odd calls from the OpenAPI documents, none of which may get a 5xx; five minutes.
+	@$(BIN)/python -m tests.fuzz
 
 lock:   ## Renew requirements.lock after a change in pyproject.toml (for maintainers; needs uv).
 	@$(UV) pip compile pyproject.toml --extra local --extra postgres --extra s3 --extra youtube --group dev --universal --python-version 3.11 \

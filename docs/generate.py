@@ -19,10 +19,17 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 from telecine.api import documents
 from telecine.cli import app
 from telecine.endpoints import ENDPOINTS, UsageInfo, VideoInput, VideoOutput
+from telecine.fake.anthropic import Anthropic
+from telecine.fake.conversations import Conversations
+from telecine.fake.gemini import Gemini
+from telecine.fake.media import FILES
+from telecine.fake.record import Record
+from telecine.fake.script import WIRE
+from telecine.fake.server import Part, parts
 from telecine.providers import local_weights
 from telecine.providers.local_child import belief
 from telecine.providers.local_weights import Published
-from telecine.settings import SECTIONS, ProviderSettings, Row, rows, size, variables
+from telecine.settings import SECTIONS, ModelSettings, ProviderSettings, Row, rows, size, variables
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -66,6 +73,22 @@ Leave fal without touching code:
 """
 
 
+CATALOG = """
+## [models.catalog."PROVIDER/MODEL"]
+
+What the operator knows better of a model than its provider's list or the seed inside the package:
+[models](models.md). In the file only.
+
+```toml
+[models.catalog."vllm/Qwen/Qwen3-VL-8B-Instruct"]
+video = ["file", "frames"]
+context_tokens = 32768
+price_prompt = "0.05"
+price_completion = "0.20"
+```
+"""
+
+
 def settings_page() -> str:
     parts = [SETTINGS]
     for section, kind in SECTIONS.items():
@@ -74,6 +97,9 @@ def settings_page() -> str:
             parts.append(_entry(f"{section}.{name}", default, row, variables(section, name, row)))
         if section == "models":
             parts.append(ALIASES)
+    parts.append(CATALOG)
+    for name, default, row in rows(ModelSettings):
+        parts.append(_entry(name, default, row, []))
     parts.append(PROVIDERS)
     for name, default, row in rows(ProviderSettings):
         parts.append(_entry(f"providers.NAME.{name}", default, row, []))
@@ -224,10 +250,11 @@ def _type(about: Mapping[str, Any]) -> str:
     kind = str(about.get("type", "object"))
     if kind == "array":
         return f"list of {about['items']['type']}"
+    least = "above" if about.get("exclusiveMinimum") else "from"
     bounds = [
-        f"{word} {about[key]:g}"
-        for key, word in (("minimum", "from"), ("maximum", "to"))
-        if key in about
+        f"{word} {about[key]:.15g}"
+        for key, word in (("minimum", least), ("maximum", "to"))
+        if key in about and abs(about[key]) < 2**53
     ]
     return " ".join([kind, *bounds])
 
@@ -251,7 +278,31 @@ def languages() -> str:
     return ", ".join(f"`{code}`" for code in sorted(belief.LANGUAGES)) + "\n"
 
 
+def switches_of_the_wire() -> str:
+    return _told("switch", {name: switch.does for name, switch in WIRE.items()})
+
+
+def switches(kind: type[Part]) -> str:
+    part = next(part for part in parts(Record()) if isinstance(part, kind))
+    return _told("switch", part.switches())
+
+
+def media() -> str:
+    return _told("path", {f"/media/{name}": file.does for name, file in FILES.items()})
+
+
+def _told(what: str, sentences: Mapping[str, str]) -> str:
+    lines = [f"| {what} | |\n", "| --- | --- |\n"]
+    lines += [f"| `{name}` | {does} |\n" for name, does in sentences.items()]
+    return "".join(lines)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "wire_switches": switches_of_the_wire,
+    "openai_switches": lambda: switches(Conversations),
+    "anthropic_switches": lambda: switches(Anthropic),
+    "gemini_switches": lambda: switches(Gemini),
+    "bad_media": media,
     "input": video_input,
     "extras": video_extras,
     "output": video_output,

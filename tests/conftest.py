@@ -1,4 +1,7 @@
 import asyncio
+import contextlib
+import os
+import urllib.request
 
 import pytest
 
@@ -15,3 +18,42 @@ def run():
         return asyncio.run(limited())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def databases():
+    """PostgreSQL databases on one server: TELECINE_TEST_POSTGRES_URL, or one of our own."""
+    from tests.fakes.postgres import VARIABLE, Databases, served
+
+    with contextlib.ExitStack() as stack:
+        url = os.environ.get(VARIABLE) or stack.enter_context(served()).url
+        made = Databases(url)
+        stack.callback(made.drop)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """A server that speaks S3, on loopback; gives its address."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3, monkeypatch):
+    """The URL of an empty one; who may use it stands in the environment."""
+    name = f"b{os.urandom(6).hex()}"
+    for variable, value in {
+        "AWS_ENDPOINT_URL": s3,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    urllib.request.urlopen(urllib.request.Request(f"{s3}/{name}", method="PUT")).close()
+    return f"s3://{name}/some/prefix"

@@ -9,38 +9,52 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
 from telecine import __version__
-from telecine.api.parts import Parts
+from telecine.api.parts import Locked, Parts, Upstream
 from telecine.api.routes import application
+from telecine.db.base import Database, DatabaseFailed
+from telecine.db.shared import SharedFile
 from telecine.db.sqlite import SQLite
 from telecine.errors import TelecineError
 from telecine.files import Files
-from telecine.inference import Inference
+from telecine.inference import SEGMENTS_AT_ONCE, Inference
 from telecine.jobs import signing
 from telecine.jobs.bells import Bells
 from telecine.jobs.deliverer import Deliverer
 from telecine.jobs.deliveries import Deliveries
-from telecine.jobs.executor import InProcess
-from telecine.jobs.gate import Gate, Lane, LaneOf
+from telecine.jobs.executor import Executor, InProcess
+from telecine.jobs.gate import Gate, Lane, LaneOf, SlotsOf
 from telecine.jobs.queue import Queue
+from telecine.jobs.settler import Settler
 from telecine.jobs.states import States
 from telecine.jobs.worker import Worker
 from telecine.keys import Keys, load_secret
 from telecine.media.pool import Pool
+from telecine.media.prepare import Preparer, Transcriber
 from telecine.media.sources import Sources
 from telecine.media.spool import Spool
+from telecine.media.youtube import YouTube
 from telecine.models import Request
 from telecine.net import Client
 from telecine.providers.base import Provider
+from telecine.providers.catalog import Override, Price, per_token
 from telecine.providers.registry import Registry
-from telecine.settings import ProviderSettings, Settings
+from telecine.settings import (
+    BY_KEY_ALONE,
+    KEY_VARIABLES,
+    NEED_A_KEY,
+    ModelSettings,
+    ProviderSettings,
+    Settings,
+)
 from telecine.storage.base import Storage
 from telecine.storage.local import LocalStorage
 
@@ -108,8 +122,54 @@ def _provider(
                 models=provider.models,
                 video=provider.video,
             )
-        case other:
-            raise ValueError(f"providers.{name}: type {other} is not in this version")
+        case "gemini":
+            from telecine.providers.gemini import Gemini
+
+            return Gemini(
+                name,
+                client=client,
+                base_url=provider.base_url or "",
+                api_key=provider.api_key,
+                models=provider.models,
+            )
+        case "anthropic":
+            from telecine.providers.anthropic import Anthropic
+
+            return Anthropic(
+                name,
+                client=client,
+                base_url=provider.base_url or "",
+                api_key=provider.api_key,
+                models=provider.models,
+            )
+
+
+def upstreams(settings: Settings) -> dict[str, Upstream]:
+    """What people may know of each configured provider."""
+    return {
+        name: Upstream(
+            type=each.type,
+            host=urlsplit(each.base_url or "").hostname,
+            key_variable=each.api_key_env,
+            has_key=bool(each.api_key) if each.type in NEED_A_KEY or each.api_key_env else None,
+        )
+        for name, each in settings.providers.items()
+    }
+
+
+def locked(settings: Settings) -> list[Locked]:
+    """The types of provider for which there is no key."""
+    unlocked = {each.type for each in settings.providers.values() if each.api_key}
+    return [
+        Locked(type=kind, key_variables=names, fix=_unlocks(kind, names))
+        for kind, names in KEY_VARIABLES.items()
+        if kind not in unlocked
+    ]
+
+
+def _unlocks(kind: str, names: Sequence[str]) -> str:
+    key = f"export {names[0]}=... before telecine serve"
+    return key if kind in BY_KEY_ALONE else f"put [providers.{kind}] into telecine.toml, and {key}"
 
 
 @asynccontextmanager
@@ -118,7 +178,42 @@ async def opened_registry(settings: Settings, client: Client) -> AsyncIterator[R
         opened: Mapping[str, Provider] = providers(settings, client)
         for provider in opened.values():
             await stack.enter_async_context(provider)
-        yield Registry(opened, settings.models.aliases)
+        yield Registry(
+            opened,
+            settings.models.aliases,
+            overrides={
+                name: _override(model, settings.file)
+                for name, model in settings.models.catalog.items()
+            },
+            frames=[name for name, each in settings.providers.items() if each.video == "frames"],
+            keyless={
+                name: each.api_key_env or ""
+                for name, each in settings.providers.items()
+                if each.type in NEED_A_KEY and not each.api_key
+            },
+            routes={
+                name: each.dialect if each.type == "openai" else each.type
+                for name, each in settings.providers.items()
+            },
+        )
+
+
+def _override(model: ModelSettings, file: Path | None) -> Override:
+    """What the operator says of a model, in the catalog's words."""
+    said = {
+        each.name: getattr(model, each.name) for each in fields(Override) if each.name != "price"
+    }
+    if model.price_prompt is None or model.price_completion is None:
+        return Override(**said)
+    prompt, completion = per_token(model.price_prompt), per_token(model.price_completion)
+    price = Price(
+        prompt=prompt,
+        completion=completion,
+        cached=None if model.price_cached is None else per_token(model.price_cached),
+        audio=None if model.price_audio is None else per_token(model.price_audio),
+        source=file.name if file else "settings",
+    )
+    return Override(**said, price=price)
 
 
 async def lanes(settings: Settings, registry: Registry) -> LaneOf:
@@ -171,6 +266,9 @@ def _sources(
         max_bytes=settings.media.max_bytes,
         max_seconds=settings.net.fetch_seconds,
         max_redirects=settings.net.max_redirects,
+        youtube=(
+            YouTube(proxy=settings.net.proxy) if settings.media.youtube == "download" else None
+        ),
     )
 
 
@@ -190,6 +288,24 @@ def _spool(settings: Settings, folder: Path) -> Spool:
     )
 
 
+def _inference(
+    settings: Settings, *, registry: Registry, sources: Sources, pool: Pool
+) -> Inference:
+    most = settings.jobs.running_per_model or SEGMENTS_AT_ONCE
+    return Inference(
+        registry=registry,
+        sources=sources,
+        preparer=Preparer(pool, _transcriber(registry)),
+        segments_at_once=min(SEGMENTS_AT_ONCE, most),
+    )
+
+
+def _transcriber(registry: Registry) -> Transcriber | None:
+    """The embedded speech model, for those that do not hear; whether it has weights, it says."""
+    each = registry.providers.values()
+    return next((provider for provider in each if isinstance(provider, Transcriber)), None)
+
+
 @asynccontextmanager
 async def opened_inference(settings: Settings, *, spool: Path) -> AsyncIterator[Inference]:
     """The pipeline alone, for `telecine run`: no database, nothing kept."""
@@ -201,15 +317,16 @@ async def opened_inference(settings: Settings, *, spool: Path) -> AsyncIterator[
         enter = stack.enter_async_context
         net = await enter(client(settings))
         registry = await enter(opened_registry(settings, net))
+        pool = await enter(_pool(settings))
         sources = _sources(
             settings,
             client=net,
             spool=await enter(_spool(settings, spool / "spool")),
-            pool=await enter(_pool(settings)),
+            pool=pool,
             storage=await enter(LocalStorage(spool / "objects")),
             own_file=no_file,
         )
-        yield Inference(registry=registry, sources=sources)
+        yield _inference(settings, registry=registry, sources=sources, pool=pool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,41 +341,97 @@ class App:
     stop: Callable[[], None]
 
 
+def database(settings: Settings) -> Database:
+    """The database, not yet open."""
+    if not settings.database.url:
+        return SQLite(settings.database_file)
+    from telecine.db.postgres import Postgres
+
+    return Postgres(settings.database.url, connections=settings.database.connections)
+
+
+def storage(settings: Settings) -> Storage:
+    """Where bytes are kept, not yet open."""
+    if not settings.storage.url or settings.storage.folder:
+        return LocalStorage(settings.storage_dir)
+    from telecine.storage.objects import Bucket
+
+    return Bucket(settings.storage.url, copies=settings.copies_dir)
+
+
+async def secret(settings: Settings, db: Database) -> bytes:
+    """The installation's secret: every node's."""
+    if settings.database.url:
+        file = SharedFile(db, settings.secret_file)
+        await file.join(lambda: load_secret(settings.secret_file))
+    return load_secret(settings.secret_file)
+
+
+@asynccontextmanager
+async def opened_signing_keys(
+    settings: Settings, db: Database
+) -> AsyncIterator[signing.SigningKeys]:
+    """The keys that sign webhooks: every node's. What this one changes goes to the others."""
+    path = settings.data.dir / signing.FILE
+    keys = signing.SigningKeys(path, clock=time.time)
+    if not settings.database.url:
+        yield keys
+        return
+    shared = SharedFile(db, path)
+    await shared.join(keys.signing)
+
+    async def keep() -> None:
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            try:
+                await shared.sync()
+            except (TelecineError, OSError) as error:
+                _log.error("the keys that sign webhooks may be others elsewhere: %s", error)
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(keep(), name="telecine signing keys")
+        yield keys
+        task.cancel()
+    with suppress(DatabaseFailed):  # what changed here since is then what the others have
+        await shared.sync()
+
+
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[App]:
     """Gateway, worker and database. When the block ends: no new work, running requests get
-    `server.stop_seconds`, the rest wait for the next start."""
+    `server.stop_seconds`, the rest wait for the next start, or for other nodes."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        secret = load_secret(settings.secret_file)
-        db = await enter(SQLite(settings.database_file))
-        storage = await enter(LocalStorage(settings.storage_dir))
+        db = await enter(database(settings))
+        secret_bytes = await secret(settings, db)
+        stored = await enter(storage(settings))
         spool = await enter(_spool(settings, settings.spool_dir))
         net = await enter(client(settings))
         registry = await enter(opened_registry(settings, net))
         files = Files(
             db=db,
-            storage=storage,
+            storage=stored,
             clock=time.time,
             expires_seconds=settings.retention.upload_days * _DAY,
             max_file_bytes=settings.media.max_bytes,
             max_key_bytes=settings.storage.bytes_per_key,
-            secret=secret,
+            secret=secret_bytes,
         )
-        keys = Keys(db=db, clock=time.time, secret=secret)
+        keys = Keys(db=db, clock=time.time, secret=secret_bytes)
         if settings.auth.bootstrap_key:
             await keys.ensure(settings.auth.bootstrap_key)
+        pool = await enter(_pool(settings))
         sources = _sources(
             settings,
             client=net,
             spool=spool,
-            pool=await enter(_pool(settings)),
-            storage=storage,
+            pool=pool,
+            storage=stored,
             own_file=files.own,
         )
-        inference = Inference(registry=registry, sources=sources)
+        inference = _inference(settings, registry=registry, sources=sources, pool=pool)
         bells = Bells()
-        signing_keys = signing.SigningKeys(settings.data.dir / signing.FILE, clock=time.time)
+        signing_keys = await enter(opened_signing_keys(settings, db))
         queue, worker = await _opened_jobs(
             settings,
             stack,
@@ -266,24 +439,30 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
             net=net,
             files=files,
             inference=inference,
+            settler=Settler(db=db, providers=registry.providers, clock=time.time),
             lane=await lanes(settings, registry),
             bells=bells,
             signing_keys=signing_keys,
+            afford=keys.afford,
         )
         await enter(_housekeeping(files))
         parts = Parts(
             db=db,
-            storage=storage,
+            storage=stored,
             files=files,
             keys=keys,
             spool=spool,
             registry=registry,
+            inference=inference,
             queue=queue,
             worker=worker,
             deliveries=Deliveries(db=db, bells=bells, clock=time.time),
             signing_keys=signing_keys,
             public_url=settings.server.public_url,
             is_open=not settings.auth.required,
+            upstreams=upstreams(settings),
+            locked=locked(settings),
+            memory=Memory(max(BODIES_BYTES, 4 * settings.media.max_json_bytes)),
             max_json_bytes=settings.media.max_json_bytes,
         )
         yield App(asgi=application(parts), keys=keys, stop=worker.stop)
@@ -293,24 +472,19 @@ async def _opened_jobs(
     settings: Settings,
     stack: AsyncExitStack,
     *,
-    db: SQLite,
+    db: Database,
     net: Client,
     files: Files,
     inference: Inference,
+    settler: Settler,
     lane: LaneOf,
     bells: Bells,
     signing_keys: signing.SigningKeys,
+    afford: Callable[[str], Awaitable[None]],
 ) -> tuple[Queue, Worker]:
     states = States(keep_seconds=settings.retention.payload_days * _DAY)
-    executor = await stack.enter_async_context(
-        InProcess(
-            db=db,
-            states=states,
-            lock=settings.data.dir / "worker.lock",
-            stop_seconds=settings.server.stop_seconds,
-            clock=time.time,
-        )
-    )
+    executor, slots = _executor(settings, db=db, states=states, bells=bells)
+    await stack.enter_async_context(executor)
     # Before the worker, so that it outlives it: what ends during a stop is still told.
     await stack.enter_async_context(
         Deliverer(
@@ -321,6 +495,7 @@ async def _opened_jobs(
             clock=time.time,
             keep_seconds=settings.retention.payload_days * _DAY,
             stop_seconds=min(settings.server.stop_seconds, FAREWELL_SECONDS),
+            is_shared=bool(settings.database.url),
         )
     )
     gate = Gate(
@@ -329,7 +504,7 @@ async def _opened_jobs(
         states=states,
         bells=bells,
         clock=time.time,
-        slots=settings.jobs.slots,
+        slots=slots,
         per_key=settings.jobs.running_per_key,
         lane=lane,
         depth=settings.jobs.queue_depth,
@@ -342,9 +517,12 @@ async def _opened_jobs(
             executor=executor,
             states=states,
             bells=bells,
+            settler=settler,
             slots=settings.jobs.slots,
             run_seconds=settings.jobs.run_seconds,
             clock=time.time,
+            node=executor.node,
+            afford=afford,
         )
     )
     queue = Queue(
@@ -357,6 +535,32 @@ async def _opened_jobs(
         clock=time.time,
     )
     return queue, worker
+
+
+def _executor(
+    settings: Settings, *, db: Database, states: States, bells: Bells
+) -> tuple[Executor, int | SlotsOf]:
+    """What runs jobs, not yet open, and how many at once."""
+    slots, stop_seconds = settings.jobs.slots, settings.server.stop_seconds
+    if not settings.database.url:
+        lock = settings.data.dir / "worker.lock"
+        return InProcess(
+            db=db, states=states, lock=lock, stop_seconds=stop_seconds, clock=time.time
+        ), slots
+    from telecine.db.postgres import Postgres
+    from telecine.jobs.pgqueuer import Nodes
+
+    assert isinstance(db, Postgres)
+    nodes = Nodes(
+        db=db,
+        states=states,
+        bells=bells,
+        slots=slots,
+        lost_seconds=settings.jobs.lost_seconds,
+        stop_seconds=stop_seconds,
+        clock=time.time,
+    )
+    return nodes, nodes.slots
 
 
 @asynccontextmanager

@@ -11,11 +11,30 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from telecine import options
 from telecine.errors import InputError, NotFound, Problem
-from telecine.models import Api, Conversation, Kind, MediaName, RouterRequest
+from telecine.models import (
+    Api,
+    Conversation,
+    Effort,
+    Kind,
+    MediaName,
+    Resolution,
+    RouterRequest,
+    View,
+)
 from telecine.openai import bodies
 
 MAX_MEDIA = 100
@@ -54,6 +73,23 @@ def _few(noun: str, given: Any) -> Any:
 Text = Annotated[str, AfterValidator(_unicode)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Tokens = Annotated[int, Field(ge=1), AfterValidator(_machine_integer)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+# What pydantic says of no bool and no word would name both of its attempts.
+Reasoning = Annotated[bool | Effort, PlainValidator(options.reasoning, json_schema_input_type=bool)]
+Moment = Annotated[
+    float,
+    Field(ge=0, le=options.MAX_SECONDS, allow_inf_nan=False),
+    BeforeValidator(options.moment),
+]
+Name = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_unicode)]
+Stops = Annotated[list[Name], Field(max_length=options.MAX_STOPS), BeforeValidator(options.stops)]
+Models = Annotated[list[Name], Field(max_length=options.MAX_MODELS)]
+Format = Annotated[dict[str, Any] | None, BeforeValidator(options.response_format)]
+
+_SEED: TypeAdapter[int] = TypeAdapter(Seed)
+_STOPS: TypeAdapter[list[str]] = TypeAdapter(Stops)
+_FORMAT: TypeAdapter[dict[str, Any] | None] = TypeAdapter(Format)
+_EFFORT: TypeAdapter[Effort] = TypeAdapter(Effort)
 
 _TAKEN = ConfigDict(extra="ignore", from_attributes=True, hide_input_in_errors=True)
 
@@ -71,18 +107,41 @@ class ChatInput(BaseModel):
         description="The model to ask. Charged by the tokens it uses.",
         examples=["google/gemini-2.5-flash", "google/gemini-2.5-pro"],
     )
-    reasoning: bool | None = Field(
-        False, description="Whether the model's reasoning comes with the answer."
+    reasoning: Reasoning | None = Field(
+        False,
+        description=(
+            "Whether the model's reasoning comes with the answer. Or how much of it is wanted:"
+            " none, minimal, low, medium, high, xhigh or max; it then comes too, unless it is none."
+        ),
     )
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = Field(
         1,
         description="How varied the answer may be: 0 for the likeliest words, 2 for the boldest.",
     )
     max_tokens: Tokens | None = Field(None, description="The most tokens the answer may have.")
-    receipt: bool | None = Field(False, description="Adds the receipt to the result.")
+    response_format: Format = Field(
+        None,
+        description=(
+            "OpenAI's object: an answer in JSON, of a schema if one is given. The schema may refer"
+            " only to itself."
+        ),
+    )
+    seed: Seed | None = Field(
+        None, description="The same seed and input give the same answer, as far as the model can."
+    )
+    stop: Stops | None = Field(
+        None, description="Texts at which the answer ends, without them: one, or up to four."
+    )
+    models: Models | None = Field(
+        None, description="Models to ask one after the other when `model` fails."
+    )
+    provider: Annotated[dict[str, Any], BeforeValidator(options.bounded)] | None = Field(
+        None, description="OpenRouter's routing object, passed on to it."
+    )
     strict: bool | None = Field(
         False, description="Refuses what would otherwise be a warning in the receipt."
     )
+    receipt: bool | None = Field(False, description="Adds the receipt to the result.")
 
 
 class _Searching(BaseModel):
@@ -91,7 +150,7 @@ class _Searching(BaseModel):
     enable_web_search: bool | None = Field(
         False, description="Whether the model may search the web. Costs extra."
     )
-    web_search_options: dict[str, Any] | None = Field(
+    web_search_options: Annotated[dict[str, Any], BeforeValidator(options.bounded)] | None = Field(
         None,
         description=(
             "How to search: engine, max_results, search_prompt, search_context_size. Only with"
@@ -115,6 +174,23 @@ class VideoInput(ChatInput):
         ),
     )
     video_url: Text | None = Field(None, description="One video: the same as a list of one.")
+    fps: Annotated[float, Field(gt=0, le=24, allow_inf_nan=False)] | None = Field(
+        None, description="Frames that are looked at per second of video."
+    )
+    start: Moment | None = Field(
+        None,
+        description=(
+            "Where to begin in each video: seconds, or a text such as 40s, 1:30 or 0:01:30."
+        ),
+    )
+    end: Moment | None = Field(None, description="Where to end in each video, written likewise.")
+    max_frames: Tokens | None = Field(None, description="The most frames of one video.")
+    resolution: Resolution | None = Field(
+        None, description="How closely each frame is looked at, and what it costs in tokens."
+    )
+    audio: bool | None = Field(
+        None, description="False leaves the sound out, true insists that it is heard."
+    )
 
 
 class VisionInput(_Searching, ChatInput):
@@ -144,6 +220,8 @@ class _OpenAIBody(BaseModel):
     model: Text
     stream: bool | None = False
     temperature: Number | None = None
+    models: Models | None = None
+    provider: Annotated[dict[str, Any], BeforeValidator(options.bounded)] | None = None
 
 
 class _ChatBody(_OpenAIBody):
@@ -208,14 +286,28 @@ def _request(given: ChatInput, media: tuple[MediaName, ...] = (), **more: Any) -
         model=given.model,
         media=media,
         system_prompt=given.system_prompt,
-        reasoning=bool(given.reasoning),
+        **_reasoning(given),
         # fal's default of 1 is the models' own: what nobody asked for is not sent.
         temperature=given.temperature if "temperature" in given.model_fields_set else None,
         max_tokens=given.max_tokens,
+        seed=given.seed,
+        stop=tuple(given.stop or ()),
+        # Text is what comes anyway.
+        response_format=None
+        if given.response_format == {"type": "text"}
+        else given.response_format,
+        models=tuple(given.models or ()),
+        provider=given.provider,
         receipt=bool(given.receipt),
         strict=bool(given.strict),
         **more,
     )
+
+
+def _reasoning(given: ChatInput) -> dict[str, Any]:
+    if isinstance(given.reasoning, str):
+        return {"reasoning": given.reasoning != "none", "effort": given.reasoning}
+    return {"reasoning": bool(given.reasoning)}
 
 
 def _text(given: RouterInput) -> RouterRequest:
@@ -243,9 +335,30 @@ def _video(given: VideoInput) -> RouterRequest:
             "Give either video_urls or video_url, not both",
             input={"video_urls": brief(given.video_urls), "video_url": brief(given.video_url)},
         )
+    view = _view(given)
     if given.video_url is not None:
-        return _request(given, (MediaName(given.video_url, ("body", "video_url")),))
-    return _request(given, _names(given.video_urls, "video_urls", "video"))
+        return _request(given, (MediaName(given.video_url, ("body", "video_url")),), view=view)
+    return _request(given, _names(given.video_urls, "video_urls", "video"), view=view)
+
+
+def _view(given: VideoInput) -> View:
+    start = given.start or 0.0
+    if given.end is not None and given.end <= start:
+        raise InputError(
+            f"Input should be greater than {start:g}",
+            loc=("body", "end"),
+            type="greater_than",
+            ctx={"gt": start},
+            input=given.end,
+        )
+    return View(
+        fps=given.fps,
+        start=given.start,
+        end=given.end,
+        max_frames=given.max_frames,
+        resolution=given.resolution,
+        audio=given.audio,
+    )
 
 
 def _vision(given: VisionInput) -> RouterRequest:
@@ -273,6 +386,10 @@ def _openai(api: Api, given: _OpenAIBody, document: Mapping[str, Any]) -> Router
             limit = given.max_completion_tokens or given.max_tokens
         case _ResponsesBody():
             limit = given.max_output_tokens
+    if given.models:
+        # They are tried here: their names may be those of other providers.
+        document = {name: value for name, value in document.items() if name != "models"}
+    said, unsaid = _said(api, document)
     return RouterRequest(
         prompt=plain.prompt,
         model=given.model,
@@ -281,9 +398,34 @@ def _openai(api: Api, given: _OpenAIBody, document: Mapping[str, Any]) -> Router
         reasoning=bodies.wants_reasoning(document),
         temperature=given.temperature,
         max_tokens=limit,
+        models=tuple(given.models or ()),
+        provider=given.provider,
         conversation=Conversation(api=api, body=document, is_streamed=bool(given.stream)),
-        unsaid=plain.unsaid,
+        unsaid=(*plain.unsaid, *unsaid),
+        **said,
     )
+
+
+def _said(api: Api, document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The options of the body for providers that do not speak OpenAI's API, and the names of those
+    that would mean nothing to them. One that does judges them all by itself."""
+    said: dict[str, Any] = {}
+    unsaid = []
+    taken: tuple[tuple[str, TypeAdapter[Any], Any], ...] = (
+        ("seed", _SEED, document.get("seed") if api == "chat" else None),
+        ("stop", _STOPS, document.get("stop") if api == "chat" else None),
+        ("response_format", _FORMAT, bodies.response_format(api, document)),
+        ("effort", _EFFORT, bodies.effort(document)),
+    )
+    for name, kind, given in taken:
+        try:
+            value = None if given is None else kind.validate_python(given)
+        except ValidationError:
+            unsaid.append(name)
+            continue
+        if value is not None:
+            said[name] = tuple(value) if name == "stop" else value
+    return said, unsaid
 
 
 # ---------------------------------------------------------------- the table
@@ -291,7 +433,7 @@ def _openai(api: Api, given: _OpenAIBody, document: Mapping[str, Any]) -> Router
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One endpoint id: what it takes, what it gives. `order` holds the published properties.
+    """One endpoint id: what it takes, what it gives. `order` holds the properties that fal has.
 
     `api`: the endpoint speaks OpenAI's JSON, of which fal publishes no schema: `output` is None.
     `title` and `output_title` are those of the published schemas; `example` is an input that works.
@@ -313,6 +455,13 @@ class Endpoint:
     def app(self) -> str:
         """`owner/alias`: the part that queue URLs keep."""
         return "/".join(self.id.split("/")[:2])
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The published properties: fal's in its order, then those of this endpoint, then those
+        of every one."""
+        others = [each for each in self.input.model_fields if each not in self.order]
+        return (*self.order, *sorted(others, key=ChatInput.model_fields.__contains__))
 
     @property
     def schema_name(self) -> str:

@@ -10,6 +10,7 @@
       LimitReached                   says when to come back
       Cancelled / Deadline
       Stopping / Stopped               the server ends: before the work began, in its middle
+      Busy                             the server has all that it can carry; nothing was begun
       ProviderError
         ProviderRejected             policy, unknown model, bad parameter
           FormRefused                the medium is not taken in the form in which it was sent
@@ -200,6 +201,15 @@ class Stopped(TelecineError):
 
     def __init__(self) -> None:
         super().__init__("The server stopped while it was working on this request")
+
+
+class Busy(TelecineError):
+    """The server, and not this caller alone, has as much to do as it can: nothing was begun."""
+
+    type = "server_busy"
+    status = 503
+    retryable = True
+    retry_after_seconds = 1.0
 
 
 class ProviderError(TelecineError):

@@ -295,6 +295,17 @@ class Files:
         """From now on; None: public."""
         await self._db.write(lambda tx: tx.execute("file_set_acl", id=file.id, acl=_stored(acl)))
 
+    async def delete(self, file: File) -> None:
+        """Its address shows nothing from now on. Raises BadRequest while a request that has not
+        ended needs it."""
+
+        async def operation(tx: Transaction) -> Sequence[str]:
+            if not await tx.execute("file_delete", id=file.id):
+                raise BadRequest("A request that has not ended yet needs this file")
+            return await _released(tx, [file.object] if file.object else [])
+
+        await self._delete(await self._db.write(operation))
+
     def sign(self, file: File, seconds: int) -> str:
         """The identity that opens the file for so long, whatever its ACL says."""
         until = f"{int(self._clock()) + seconds:x}"

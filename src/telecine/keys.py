@@ -14,19 +14,21 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import json
 import os
 import re
 import secrets
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
 from telecine.db.base import Database, Row, Transaction
-from telecine.errors import AuthError, Forbidden, NotFound
-from telecine.models import Caller
+from telecine.errors import AuthError, Forbidden, LimitReached, NotFound
+from telecine.models import BudgetPer, Caller, KeyLimits
 
 CDN_SECONDS = 24 * 3600
 SESSION_SECONDS = 7 * CDN_SECONDS
@@ -39,8 +41,12 @@ _LAST_USED_SECONDS = 60.0
 
 _BOOTSTRAP = "TELECINE_BOOTSTRAP_KEY"
 COMMAND_LINE = "telecine exec"
+COMMAND = "command line"
+UNLIMITED = KeyLimits()
 _OPAQUE_ID = "bootstrap"  # the id of a bootstrap key that has none of its own
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+
+_PICO = Decimal("1e-12")
 
 _INVALID = "invalid key credentials"
 
@@ -67,8 +73,10 @@ class KeyInfo:
     alias: str
     scopes: tuple[str, ...]
     created_at: datetime
+    expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    limits: KeyLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,16 @@ class _Known:
     secret_hash: str
     scopes: frozenset[str]
     expires_at: float | None
+    limits: KeyLimits
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Of calls: `left` may be made at once, and it fills up again over a minute."""
+
+    size: int
+    left: float
+    at: float
 
 
 class Keys:
@@ -103,13 +121,67 @@ class Keys:
         self._changes = 0
         self._reading = asyncio.Lock()
         self._last_used: dict[str, float] = {}
+        self._rates: dict[str, _Bucket] = {}
 
     # ------------------------------------------------------------ keys
 
-    async def create(self, alias: str = "", scopes: Iterable[str] = ("API",)) -> NewKey:
+    async def create(
+        self,
+        alias: str = "",
+        scopes: Iterable[str] = ("API",),
+        *,
+        expires_at: float | None = None,
+        limits: KeyLimits = UNLIMITED,
+        by: str = COMMAND,
+    ) -> NewKey:
+        """`by`: who makes it, for the audit log: a key's id."""
         key = NewKey(str(uuid.uuid4()), secrets.token_hex(16))
-        await self._insert(key, alias, " ".join(sorted(scopes)))
+        words = " ".join(sorted(scopes))
+
+        async def operation(tx: Transaction) -> None:
+            await tx.execute(
+                "key_insert",
+                id=key.key_id,
+                secret_hash=_hash(key.key_secret),
+                alias=alias,
+                scopes=words,
+                now=self._clock(),
+                expires_at=expires_at,
+                **_columns(limits),
+            )
+            detail = {"alias": alias, "scopes": words, **_said(limits)}
+            await self._note(tx, by, "key.created", key.key_id, detail)
+
+        await self._db.write(operation)
+        self._forget()
         return key
+
+    async def limit(
+        self,
+        key_id: str,
+        *,
+        alias: str,
+        expires_at: float | None,
+        limits: KeyLimits,
+        by: str = COMMAND,
+    ) -> None:
+        """Give a valid key another name, end or limits; servers notice within seconds.
+
+        Raises NotFound.
+        """
+
+        async def operation(tx: Transaction) -> int:
+            changed = await tx.execute(
+                "key_limit", id=key_id, alias=alias, expires_at=expires_at, **_columns(limits)
+            )
+            if changed:
+                detail = {"alias": alias, **_said(limits)}
+                await self._note(tx, by, "key.changed", key_id, detail)
+            return changed
+
+        if not await self._db.write(operation):
+            raise NotFound(f"there is no key {key_id}")
+        self._forget()
 
     async def ensure(self, key: str) -> None:
         """Make the operator's own key valid, and an earlier one that came this way invalid.
@@ -160,15 +232,88 @@ class Keys:
 
         return [_info(row) for row in await self._db.read(operation)]
 
-    async def revoke(self, key_id: str) -> None:
+    async def revoke(self, key_id: str, *, by: str = COMMAND) -> None:
         """From now on `key_id` and its tokens are refused. Raises NotFound."""
 
         async def operation(tx: Transaction) -> int:
-            return await tx.execute("key_revoke", id=key_id, now=self._clock())
+            changed = await tx.execute("key_revoke", id=key_id, now=self._clock())
+            if changed:
+                await self._note(tx, by, "key.revoked", key_id)
+            return changed
 
         if not await self._db.write(operation):
             raise NotFound(f"there is no key {key_id}")
         self._forget()
+
+    # ------------------------------------------------------------ what it may still do
+
+    async def admit(self, caller: Caller) -> None:
+        """Count one more call. Raises LimitReached over the key's rate, which each server counts
+        for itself, and Forbidden when its budget is spent."""
+        limits = caller.limits
+        if limits.per_minute is not None:
+            self._count(caller.key_id, limits.per_minute)
+        await self._afford(caller.key_id, limits)
+
+    async def afford(self, key_id: str) -> None:
+        """Raises Forbidden when the budget of a key is spent. A key that is not valid any more has
+        none: what it was let in with is done."""
+        await self._afford(key_id, await self.limits(key_id))
+
+    async def _afford(self, key_id: str, limits: KeyLimits) -> None:
+        if limits.budget is None:
+            return
+        spent = await self.spent(key_id, limits)
+        if spent >= limits.budget:
+            per = {"day": " a day", "month": " a month", "total": ""}[limits.budget_per]
+            raise Forbidden(
+                f"The budget of this key is spent: {_shown(spent)} of {_shown(limits.budget)}{per}."
+                " Raise it with: telecine keys change",
+                type="budget_spent",
+            )
+
+    def _count(self, key_id: str, per_minute: int) -> None:
+        now, per_second = self._clock(), per_minute / 60
+        bucket = self._rates.get(key_id)
+        if bucket is None or bucket.size != per_minute or now < bucket.at:
+            bucket = self._rates[key_id] = _Bucket(per_minute, per_minute, now)
+        bucket.left = min(per_minute, bucket.left + (now - bucket.at) * per_second)
+        bucket.at = now
+        if bucket.left < 1:
+            raise LimitReached(
+                f"This key may make {per_minute} calls a minute",
+                type="rate_limit",
+                retry_after_seconds=(1 - bucket.left) / per_second,
+                data={"limit": per_minute},
+            )
+        bucket.left -= 1
+
+    async def spent(self, key_id: str, limits: KeyLimits) -> Decimal:
+        """US dollars in the running day, month or ever, as its budget counts."""
+        since = _since(limits.budget_per, self._clock())
+        row = await self._db.read(lambda tx: tx.fetch_one("key_spent", key_id=key_id, since=since))
+        return Decimal(row["pico"] if row else 0) * _PICO
+
+    async def audit(self, by: str, action: str, subject: str = "", **detail: Any) -> None:
+        """Note that somebody did something that matters; durable when this returns."""
+        await self._db.write(lambda tx: self._note(tx, by, action, subject, detail))
+
+    async def _note(
+        self,
+        tx: Transaction,
+        by: str,
+        action: str,
+        subject: str,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        await tx.execute(
+            "audit_insert",
+            at=self._clock(),
+            actor=by,
+            action=action,
+            subject=subject,
+            detail=json.dumps(detail or {}, default=str),
+        )
 
     # ------------------------------------------------------------ who asks
 
@@ -194,11 +339,14 @@ class Keys:
         return caller
 
     async def check_cdn(self, authorization: str | None) -> Caller:
-        """As `check`, for uploads: a key or a CDN token. Raises AuthError."""
+        """As `check`, for uploads: a key or a CDN token. Raises AuthError, and Forbidden for a key
+        that has not the scope FILES."""
         if authorization is None:
             raise AuthError("Authentication is required to upload files.")
         credentials, use = _credentials(authorization)
         caller = await self._whose(credentials, "cdn" if use == "app" else use)
+        if not may(caller, "FILES"):
+            raise Forbidden("This key handles no files: it has not the scope FILES")
         self._was_used(caller.key_id)
         return caller
 
@@ -238,7 +386,7 @@ class Keys:
 
     async def _app_token(self, token: str) -> Caller:
         caller, claims = await self._token(token, "app")
-        return Caller(caller.key_id, frozenset({"API"}), frozenset(claims["apps"]))
+        return replace(caller, scopes=frozenset({"CALL"}), apps=frozenset(claims["apps"]))
 
     async def _token(self, token: str, use: _Use) -> tuple[Caller, dict[str, Any]]:
         import jwt
@@ -263,7 +411,7 @@ class Keys:
         known = await self._find(claims["sub"])
         if known is None:
             raise AuthError("the key of this token is no longer valid")
-        return Caller(claims["sub"], known.scopes), claims
+        return Caller(claims["sub"], known.scopes, limits=known.limits), claims
 
     # ------------------------------------------------------------ what is known
 
@@ -273,7 +421,12 @@ class Keys:
         expected = known.secret_hash if known else _hash("")
         if not hmac.compare_digest(expected, _hash(secret)) or known is None:
             raise AuthError(_INVALID)
-        return Caller(key_id, known.scopes)
+        return Caller(key_id, known.scopes, limits=known.limits)
+
+    async def limits(self, key_id: str) -> KeyLimits:
+        """Those of a key; none of a key that is not valid any more."""
+        known = await self._find(key_id)
+        return known.limits if known else UNLIMITED
 
     async def is_valid(self, key_id: str) -> bool:
         """Whether there is such a key, neither revoked nor expired."""
@@ -306,7 +459,10 @@ class Keys:
             rows = await self._db.read(operation)
         self._known = {
             row["id"]: _Known(
-                row["secret_hash"], frozenset(row["scopes"].split()), row["expires_at"]
+                row["secret_hash"],
+                frozenset(row["scopes"].split()),
+                row["expires_at"],
+                _limits(row),
             )
             for row in rows
         }
@@ -327,19 +483,18 @@ class Keys:
 
         self._db.write_later(operation)
 
-    async def _insert(self, key: NewKey, alias: str, scopes: str) -> None:
-        async def operation(tx: Transaction) -> None:
-            await tx.execute(
-                "key_insert",
-                id=key.key_id,
-                secret_hash=_hash(key.key_secret),
-                alias=alias,
-                scopes=scopes,
-                now=self._clock(),
-            )
 
-        await self._db.write(operation)
-        self._forget()
+def permits(limits: KeyLimits, model: str) -> bool:
+    """Whether a key with these limits may ask `model`, by the name that the caller gives it."""
+    return not limits.models or any(
+        model.startswith(name[:-1]) if name.endswith("*") else model == name
+        for name in limits.models
+    )
+
+
+def may(caller: Caller, scope: Literal["CALL", "FILES", "ADMIN"]) -> bool:
+    has = caller.scopes
+    return scope in has or "ADMIN" in has or (scope != "ADMIN" and "API" in has)
 
 
 def load_secret(path: Path) -> bytes:
@@ -417,10 +572,56 @@ def _info(row: Row) -> KeyInfo:
         alias=row["alias"],
         scopes=tuple(row["scopes"].split()),
         created_at=datetime.fromtimestamp(row["created_at"], UTC),
+        expires_at=_time(row["expires_at"]),
         revoked_at=_time(row["revoked_at"]),
         last_used_at=_time(row["last_used_at"]),
+        limits=_limits(row),
     )
 
 
 def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _limits(row: Row) -> KeyLimits:
+    return KeyLimits(
+        models=tuple(json.loads(row["models"] or "[]")),
+        per_minute=row["per_minute"],
+        running=row["running"],
+        budget=None if row["budget"] is None else Decimal(row["budget"]),
+        budget_per=row["budget_per"],
+    )
+
+
+def _columns(limits: KeyLimits) -> dict[str, Any]:
+    return {
+        "models": json.dumps(limits.models) if limits.models else None,
+        "per_minute": limits.per_minute,
+        "running": limits.running,
+        "budget": None if limits.budget is None else f"{limits.budget:f}",
+        "budget_per": limits.budget_per,
+    }
+
+
+def _said(limits: KeyLimits) -> dict[str, Any]:
+    """The limits that are set, for the audit log."""
+    found = {name: value for name, value in _columns(limits).items() if value is not None}
+    if limits.budget is None:
+        del found["budget_per"]
+    return found
+
+
+def _since(per: BudgetPer, now: float) -> str:
+    """The first day that counts."""
+    today = datetime.fromtimestamp(now, UTC).date()
+    match per:
+        case "day":
+            return today.isoformat()
+        case "month":
+            return today.replace(day=1).isoformat()
+        case "total":
+            return ""
+
+
+def _shown(amount: Decimal) -> str:
+    return f"${amount.normalize():f}"

@@ -16,6 +16,7 @@ Found = Literal["url", "data", "upload", "path"]
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Level = Literal["DEBUG", "INFO", "WARN", "ERROR"]
 CostSource = Literal["billed", "computed", "free", "unknown"]
+BudgetPer = Literal["day", "month", "total"]
 Resolution = Literal["low", "medium", "high"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 # How a video gets to a model: its bytes (inline or uploaded), an address that the upstream fetches,
@@ -28,13 +29,32 @@ IMAGE_FORMATS = ("png", "jpeg", "webp", "gif")
 AUDIO_FORMATS = ("wav", "mp3", "flac", "ogg", "opus", "m4a", "aac", "aiff", "webm")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLimits:
+    """What a key may do at most. None, or no models: no limit of its own.
+
+    `models`: names; one that ends in "*" is a beginning. `per_minute`: calls; `running`: requests
+    at once. `budget`: US dollars per `budget_per`, in UTC.
+    """
+
+    models: tuple[str, ...] = ()
+    per_minute: int | None = None
+    running: int | None = None
+    budget: Decimal | None = None
+    budget_per: BudgetPer = "month"
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking. `apps`: the only endpoint aliases a temporary token may call; None: all."""
+    """Who is asking. `apps`: the only endpoint aliases a temporary token may call; None: all.
+
+    `scopes`: CALL models, FILES, both by the name of API, or ADMIN, which is everything.
+    """
 
     key_id: str
     scopes: frozenset[str] = frozenset({"API"})
     apps: frozenset[str] | None = None
+    limits: KeyLimits = KeyLimits()
 
 
 # ---------------------------------------------------------------- what came in
@@ -565,15 +585,30 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
-    """What one call to a model used: a row of the ledger. A request may have several (segments,
-    fallbacks); its Usage is their sum. `upstream_id`: what a cost not known yet is asked
-    by."""
+class Asked:
+    """A call to a model has begun, and may be billed from now on: said again when the upstream's
+    own id for it is known. `call` numbers the calls of one run; the Bill of the same number ends
+    it, unless the run is cut off."""
 
-    usage: Usage
+    call: int
     provider: str
     model: str
     upstream_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What one call to a model used: a row of the ledger. A request may have several (segments,
+    fallbacks); its Usage is their sum. `usage` None: it was refused, and nothing was billed.
+    `upstream_id`: what a cost not known yet is asked by. `price_source`: where the price of a
+    computed cost comes from."""
+
+    usage: Usage | None
+    provider: str
+    model: str
+    upstream_id: str | None = None
+    call: int = 0
+    price_source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -601,7 +636,7 @@ class Done:
 
 
 ProviderEvent = Log | Delta | Chunk | Usage | Upstream
-Event = Log | Delta | Chunk | Bill | Checkpoint | Usage | Receipt | Done
+Event = Log | Delta | Chunk | Asked | Bill | Checkpoint | Usage | Receipt | Done
 
 
 @dataclass(slots=True)

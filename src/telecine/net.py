@@ -21,13 +21,14 @@ import errno
 import os
 import re
 import socket
+import threading
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -36,13 +37,15 @@ from yarl import URL
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+T = TypeVar("T")
 
 _CHUNK = 64 * 1024
 MAX_URL = 8190
 _MAX_HEADER = 8190
 _MAX_HEADERS = 128
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_LOOKUPS_AT_ONCE = 8
+_LOOKUPS_AT_ONCE = 128
+_LOOKUPS_PER_ZONE = 4  # with 128, one stranger needs 32 domains with dead name servers to hold all
 _UNTAKEN_MILLISECONDS = 60_000  # a stranger who takes nothing of what is sent is gone after that
 
 
@@ -222,7 +225,79 @@ def shown_text(text: str, limit: int = 200) -> str:
     return shown if len(text) <= limit else shown[: limit - 3] + "..."
 
 
+# Names that mean this machine or its network, whoever is asked for them: RFC 6761, 6762 and 8375,
+# the usual ones for offices and clusters, and clouds' own names for the address of credentials.
+_INNER_DOMAINS = (
+    *(("localhost",), ("localdomain",), ("local",), ("internal",), ("intranet",), ("lan",)),
+    *(("home",), ("corp",), ("private",), ("svc",), ("home", "arpa")),
+    *(("metadata", "goog"), ("metadata", "tencentyun", "com")),
+)
+
+
+def _is_inner_name(host: str) -> bool:
+    """Whether the name alone says that it is none on the public Internet."""
+    labels = tuple(host.rstrip(".").lower().split("."))
+    return len(labels) == 1 or any(labels[-len(end) :] == end for end in _INNER_DOMAINS)
+
+
 # ---------------------------------------------------------------- the guard
+
+
+class _SystemResolver:
+    """The system's lookups, each in a thread of its own: they block, and nobody can end them.
+
+    Whoever gives up leaves the thread behind until the system gives up too. So that a stranger's
+    name server which never answers holds up nobody else, lookups below one domain are few at once.
+    """
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+        self._zones: weakref.WeakValueDictionary[str, asyncio.Semaphore] = (
+            weakref.WeakValueDictionary()
+        )
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        zone = ".".join(host.rstrip(".").lower().split(".")[-2:])
+        share = self._zones.setdefault(zone, asyncio.Semaphore(_LOOKUPS_PER_ZONE))
+        await share.acquire()
+        try:
+            await self._all.acquire()
+        except BaseException:
+            share.release()
+            raise
+
+        def ended(_: object) -> None:
+            share.release()
+            self._all.release()
+
+        lookup = _in_thread(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        lookup.add_done_callback(ended)
+        found = await asyncio.shield(lookup)
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    """The outcome of `work`, in a thread that does not keep the program from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(outcome: T | None, error: Exception | None) -> None:
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(cast(T, outcome))
+
+    def run() -> None:
+        outcome, failure = None, None
+        try:
+            outcome = work()
+        except Exception as error:  # noqa: BLE001 -- it is for whoever awaits the future
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+            loop.call_soon_threadsafe(settle, outcome, failure)
+
+    threading.Thread(target=run, name="telecine-dns", daemon=True).start()
+    return future
 
 
 class _Guard(AbstractResolver):
@@ -302,8 +377,10 @@ class Client:
 
     `allow`: networks that strangers' URLs may reach although they are not public. `proxy`: an HTTP
     proxy for all that is not on a private address; names are checked here as far as they can be
-    looked up here, and the proxy has the last word on the rest. `resolve` gives all addresses of a
-    host; the default asks the system. No proxy, credential or cookie comes from the environment.
+    looked up here, and the proxy, which looks up once more, has the last word. `resolve` gives all
+    addresses of a host; the default asks the system. `connect_seconds` is also what callers of
+    `trusted` should wait for a connection. Ports are not restricted: an address that may be reached
+    may be reached on all. No proxy, credential or cookie comes from the environment.
     """
 
     def __init__(
@@ -317,18 +394,15 @@ class Client:
     ) -> None:
         self._allow = tuple(allow)
         self._proxy = URL(proxy) if proxy else None
-        self._connect_seconds = connect_seconds
+        self.connect_seconds = connect_seconds
         self._user_agent = user_agent
         self._resolve = resolve
         self._stack = contextlib.AsyncExitStack()
         self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
 
     async def __aenter__(self) -> Self:
-        # Lookups have threads of their own: a stranger's slow name server holds up nobody else.
-        lookups = ThreadPoolExecutor(_LOOKUPS_AT_ONCE, "telecine-dns")
-        self._stack.callback(lookups.shutdown, wait=False, cancel_futures=True)
-        resolve = self._resolve or _system_resolve(lookups)
-        self._guard = _Guard(resolve, self._allow, self._connect_seconds)
+        resolve = self._resolve or _SystemResolver()
+        self._guard = _Guard(resolve, self._allow, self.connect_seconds)
         guarded = self._session(
             aiohttp.TCPConnector(
                 limit=0,
@@ -366,7 +440,7 @@ class Client:
             connector=connector,
             headers={"User-Agent": self._user_agent, **headers},
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_seconds),
             trust_env=False,
             max_line_size=_MAX_HEADER,
             max_field_size=_MAX_HEADER,
@@ -433,6 +507,8 @@ class Client:
             found = [literal] if literal else await self._guard.addresses(host, url.port or 0)
         except FetchFailed:
             # Behind a proxy there is often no DNS for names outside, and the proxy looks them up.
+            if _is_inner_name(host):
+                raise _not_public(f"The host {shown_text(host)} does not lead to a") from None
             return self._proxy
         return self._proxy if all(map(is_public, found)) else None
 
@@ -464,16 +540,6 @@ class Client:
                 await _pour(response, sink, max_bytes)
                 return Downloaded(response.content_type, shown_url(str(response.url)))
         raise FetchFailed(f"{shown_host(url)} was the end of more than {max_redirects} redirects")
-
-
-def _system_resolve(threads: ThreadPoolExecutor) -> Resolve:
-    async def resolve(host: str, port: int) -> Sequence[str]:
-        found = await asyncio.get_running_loop().run_in_executor(
-            threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        )
-        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-    return resolve
 
 
 def _is_near(host: str) -> bool:

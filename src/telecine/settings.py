@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import logging
 import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+_log = logging.getLogger("telecine.settings")
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Dialect = Literal[
@@ -156,6 +160,17 @@ def _url(*schemes: str, allowed: str, is_origin: bool = False, may_login: bool =
     return Kind(allowed, read)
 
 
+def _store() -> Kind:
+    allowed = "s3://BUCKET/PREFIX, gs://..., az://..., or file:///FOLDER"
+    bucket = _url("s3", "gs", "az", may_login=True, allowed=allowed)
+
+    def read(value: Any) -> str:
+        is_folder = isinstance(value, str) and re.fullmatch(r"file:///\S+", value)
+        return str(value).rstrip("/") if is_folder else str(bucket.read(value))
+
+    return Kind(allowed, read)
+
+
 def _optional(kind: Kind) -> Kind:
     return Kind(f"{kind.allowed}, or empty", lambda value: kind.read(value) if value else "")
 
@@ -190,6 +205,29 @@ def _names() -> Kind:
         return names
 
     return Kind('a list of names, such as ["a", "b"]', read)
+
+
+def _forms() -> Kind:
+    words = ("file", "url", "link", "frames")
+
+    def read(value: Any) -> tuple[str, ...]:
+        forms = tuple(_expect(each, str) for each in _expect(value, list))
+        _require(set(forms) <= {*words} and len({*forms}) == len(forms))
+        return forms
+
+    return Kind(f"a list of {', '.join(words)}; empty if it takes no video", read)
+
+
+def _dollars() -> Kind:
+    def read(value: Any) -> Decimal:
+        try:
+            amount = Decimal(str(_expect(value, int, float, str)))
+        except InvalidOperation as error:
+            raise ValueError("no number") from error
+        _require(amount.is_finite() and 0 <= amount < 10**6)
+        return amount
+
+    return Kind('US dollars per million tokens, such as 0.3 or "0.30"', read)
 
 
 def _aliases() -> Kind:
@@ -278,8 +316,12 @@ class Database:
     url: str = setting(
         "",
         _optional(_url("postgresql", "postgres", may_login=True, allowed="postgresql://HOST/NAME")),
-        "Empty: SQLite in the data folder.",
+        "Empty: SQLite in the data folder. Nodes that share a PostgreSQL database are one"
+        " installation.",
         is_secret=True,
+    )
+    connections: int = setting(
+        10, _whole(3, 100), "Connections to PostgreSQL that this node opens at most, besides one."
     )
 
 
@@ -287,13 +329,20 @@ class Database:
 class Storage:
     url: str = setting(
         "",
-        _optional(_url("s3", "gs", "az", may_login=True, allowed="s3://BUCKET/PREFIX")),
-        "Empty: a folder in the data folder.",
+        _optional(_store()),
+        "Where uploaded and fetched files are kept; empty: in the data folder. What several nodes"
+        " share is a bucket, or a folder that all of them see.",
         is_secret=True,
     )
     bytes_per_key: int = setting(
         0, _size(0), "What one key's uploaded files may take together; 0: no limit."
     )
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that `url` names; None: it names none."""
+        path = self.url.removeprefix("file://")
+        return Path(unquote(path)) if path != self.url else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,6 +379,11 @@ class Jobs:
     )
     running_per_model: int = setting(
         0, _whole(0, 100_000), "Requests to one model that may run at once; 0: no limit."
+    )
+    lost_seconds: float = setting(
+        30.0,
+        _seconds(5, 300),
+        "With PostgreSQL: a node that was not seen for so long is gone, and others run its jobs.",
     )
 
 
@@ -371,6 +425,11 @@ class Media:
     process_cpu_seconds: int = setting(
         600, _whole(1, 86400), "CPU time in seconds that one of them may spend on one task."
     )
+    youtube: Literal["off", "download"] = setting(
+        "off",
+        _choice("off", "download"),
+        "Whether videos on YouTube are fetched with yt-dlp, for models that take no links.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -387,6 +446,51 @@ class Local:
     threads: int = setting(2, _whole(1, 256), "Threads of the embedded models.")
 
 
+_UNSAID = "as its provider knows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """One `[models.catalog."PROVIDER/MODEL"]`: what is better known here than to its provider."""
+
+    video: tuple[str, ...] | None = setting(
+        None,
+        _forms(),
+        "The forms in which it takes videos, the preferred first: as a file, as a URL that its"
+        " server fetches, as a YouTube link, as frames and transcript.",
+        shown=_UNSAID,
+    )
+    hears: bool | None = setting(
+        None, _flag(), "Whether the sound of a video reaches it.", shown=_UNSAID
+    )
+    max_videos: int | None = setting(None, _whole(1, 1000), "Videos in one request.", shown=_UNSAID)
+    max_seconds: float | None = setting(
+        None, _seconds(1, 864_000), "How long one video may be.", shown=_UNSAID
+    )
+    max_bytes: int | None = setting(None, _size(1024), "How large one video may be.", shown=_UNSAID)
+    max_request_bytes: int | None = setting(
+        None, _size(1024), "How large a request may be, media as Base64.", shown=_UNSAID
+    )
+    max_images: int | None = setting(
+        None, _whole(1, 100_000), "Images in one request, frames of videos included.", shown=_UNSAID
+    )
+    context_tokens: int | None = setting(
+        None, _whole(1, 10**9), "The tokens that it can have in mind at once.", shown=_UNSAID
+    )
+    price_prompt: Decimal | None = setting(
+        None, _dollars(), "What tokens that go in cost; with price_completion.", shown=_UNSAID
+    )
+    price_completion: Decimal | None = setting(
+        None, _dollars(), "What tokens that come out cost; with price_prompt.", shown=_UNSAID
+    )
+    price_cached: Decimal | None = setting(
+        None, _dollars(), "What tokens cost that its cache had.", shown="price_prompt"
+    )
+    price_audio: Decimal | None = setting(
+        None, _dollars(), "What tokens of sound cost.", shown="price_prompt"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Models:
     aliases: Mapping[str, str] = setting(
@@ -395,6 +499,7 @@ class Models:
         'Other names for models; "*" stands for every name that nothing else answers to.',
         shown="{}",
     )
+    catalog: Mapping[str, ModelSettings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -486,32 +591,16 @@ class Settings:
 
     @property
     def storage_dir(self) -> Path:
-        return self.data.dir / "objects"
+        return self.storage.folder or self.data.dir / "objects"
+
+    @property
+    def copies_dir(self) -> Path:
+        """Where what lies in a bucket is copied to while it is in use."""
+        return self.data.dir / "copies"
 
     @property
     def spool_dir(self) -> Path:
         return self.data.dir / "spool"
-
-
-def unsupported(settings: Settings) -> list[str]:
-    """What is set and valid, but not in this version; a sentence each, with what to do instead."""
-    found = []
-    if settings.database.url:
-        found.append("database.url: PostgreSQL is not in this version; leave it empty for SQLite")
-    if settings.storage.url:
-        found.append("storage.url: object storage is not in this version; leave it empty")
-    for name, provider in settings.providers.items():
-        if provider.type in ("gemini", "anthropic"):
-            found.append(
-                f"providers.{name}: type {provider.type} is not in this version; "
-                "its models answer through OpenRouter"
-            )
-        if provider.video == "frames":
-            found.append(
-                f'providers.{name}: video = "frames" is not in this version; '
-                "leave it out to send videos as files"
-            )
-    return found
 
 
 # ---------------------------------------------------------------- the file, with line numbers
@@ -594,11 +683,20 @@ def _paths(tree: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 # ---------------------------------------------------------------- putting it together
 
-_DEFAULTS_BY_TYPE = {
-    "openrouter": ("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
-    "gemini": ("https://generativelanguage.googleapis.com", "GEMINI_API_KEY"),
-    "anthropic": ("https://api.anthropic.com", "ANTHROPIC_API_KEY"),
+# Where each type's API begins, and the variables that may hold its key.
+_DEFAULTS_BY_TYPE: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "openrouter": ("https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),
+    "gemini": (
+        "https://generativelanguage.googleapis.com",
+        ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    ),
+    "anthropic": ("https://api.anthropic.com", ("ANTHROPIC_API_KEY",)),
 }
+NEED_A_KEY = tuple(_DEFAULTS_BY_TYPE)
+KEY_VARIABLES = {kind: names for kind, (_, names) in _DEFAULTS_BY_TYPE.items()}
+# There without a table when their key is. Not anthropic: what asks for OpenRouter's models of that
+# name would go elsewhere as soon as a key for another program stood in the environment.
+BY_KEY_ALONE = ("openrouter", "gemini")
 
 
 def load(
@@ -613,19 +711,45 @@ def load(
     `folder` is where ./telecine.toml and relative paths are looked for; default: the current one.
     Raises SettingsError with everything that is wrong.
     """
-    environ = os.environ if environ is None else environ
+    environ = _own(os.environ if environ is None else environ)
     folder = Path.cwd() if folder is None else folder
     path = _find_file(config, environ, folder)
     file = _read_file(path) if path else _File(folder / "telecine.toml", {}, {})
     reader = _Reader(file, dict(flags or {}), environ, folder)
     sections = {name: reader.section(name, kind) for name, kind in SECTIONS.items()}
     providers = reader.providers()
+    sections["models"]["catalog"] = reader.catalog(providers)
     reader.find_unknown()
     if reader.problems:
         raise SettingsError(reader.problems)
     sections["data"].setdefault("dir", _home(environ, "XDG_DATA_HOME", ".local/share") / "telecine")
     made = {name: SECTIONS[name](**values) for name, values in sections.items()}
     return Settings(**made, providers=providers, file=path)
+
+
+# What Kubernetes tells every pod of a service called telecine-server, say.
+_OF_A_SERVICE = re.compile(
+    r"TELECINE_\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_A_SERVICES_PORT = re.compile(r"(tcp|udp|sctp)://")
+
+
+def _own(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """`environ` without the variables that are no settings but a service's."""
+    others = [
+        name
+        for name, text in environ.items()
+        if _OF_A_SERVICE.fullmatch(name)
+        or (re.fullmatch(r"TELECINE_\w+_PORT", name) and _A_SERVICES_PORT.match(text))
+    ]
+    if not others:
+        return environ
+    _log.warning(
+        "%s ignored: Kubernetes sets such for a service of that name; enableServiceLinks: false "
+        "keeps them away",
+        ", ".join(sorted(others)),
+    )
+    return {name: text for name, text in environ.items() if name not in others}
 
 
 def _find_file(config: Path | None, environ: Mapping[str, str], folder: Path) -> Path | None:
@@ -683,8 +807,9 @@ class _Reader:
             if (provider := self._provider(name)) is not None
         }
         found.setdefault("local", ProviderSettings(type="local"))
-        if "openrouter" not in found and self._environ.get("OPENROUTER_API_KEY"):
-            found["openrouter"] = self._completed({"type": "openrouter"})
+        for name in BY_KEY_ALONE:
+            if name not in self._table("providers") and self._key_variable(name):
+                found[name] = self._completed({"type": name})
         return found
 
     def _provider(self, name: str) -> ProviderSettings | None:
@@ -710,18 +835,69 @@ class _Reader:
                 "such as http://localhost:8000/v1"
             )
             return None
+        if values["type"] == "local" and "video" in values:
+            self.problems.append(
+                f"{self._file.place('providers', name, 'video')}: providers.{name}.video: the "
+                "embedded models are sent nothing; leave it out"
+            )
+            return None
         return self._completed(values)
 
+    def catalog(self, providers: Mapping[str, ProviderSettings]) -> dict[str, ModelSettings]:
+        tables = self._table("models").get("catalog", {})
+        if not isinstance(tables, dict):
+            self.problems.append(
+                f"{self._file.place('models', 'catalog')}: models.catalog: must be tables such as "
+                '[models.catalog."vllm/Qwen/Qwen3-VL-8B-Instruct"]'
+            )
+            return {}
+        found = {name: self._model(name, table, providers) for name, table in tables.items()}
+        return {name: model for name, model in found.items() if model is not None}
+
+    def _model(
+        self, name: str, table: Any, providers: Mapping[str, ProviderSettings]
+    ) -> ModelSettings | None:
+        place = f"{self._file.place('models', 'catalog', name)}: models.catalog.{name}"
+        provider, _, model = name.partition("/")
+        # A key may be missing on this machine, and its provider with it.
+        known = sorted({*providers, *_DEFAULTS_BY_TYPE})
+        if not isinstance(table, dict) or not model or provider not in known:
+            self.problems.append(
+                f"{place}: must be a table named PROVIDER/MODEL; providers: {', '.join(known)}"
+            )
+            return None
+        keys = [key for key, *_ in rows(ModelSettings)]
+        for key in table.keys() - set(keys):
+            self._unknown(("models", "catalog", name, key), keys)
+        values: dict[str, Any] = {}
+        for key, _, row in rows(ModelSettings):
+            if key in table:
+                self._take_from_file(values, ("models", "catalog", name, key), table[key], row)
+        if provider in providers and providers[provider].type == "local":
+            self.problems.append(f"{place}: what embedded models take cannot be set")
+        if len({"price_prompt", "price_completion"} & table.keys()) == 1:
+            self.problems.append(f"{place}: price_prompt and price_completion go together")
+        elif {"price_cached", "price_audio"} & table.keys() and "price_prompt" not in table:
+            self.problems.append(f"{place}: price_prompt and price_completion are missing")
+        return ModelSettings(**values)
+
     def _completed(self, values: dict[str, Any]) -> ProviderSettings:
-        base_url, api_key_env = _DEFAULTS_BY_TYPE.get(values["type"], (None, None))
+        base_url, usual = _DEFAULTS_BY_TYPE.get(values["type"], (None, ()))
         values.setdefault("base_url", base_url)
-        values.setdefault("api_key_env", api_key_env)
+        if "api_key_env" not in values:
+            values["api_key_env"] = self._key_variable(values["type"]) or next(iter(usual), None)
         api_key = self._environ.get(values["api_key_env"] or "") or None
         return ProviderSettings(**values, api_key=api_key)
+
+    def _key_variable(self, kind: str) -> str | None:
+        """The first of the usual variables that holds a key for that type of provider."""
+        _, usual = _DEFAULTS_BY_TYPE.get(kind, ("", ()))
+        return next((name for name in usual if self._environ.get(name)), None)
 
     def find_unknown(self) -> None:
         """Names that are no settings, in the file and in the environment."""
         known = {name: [each for each, *_ in rows(kind)] for name, kind in SECTIONS.items()}
+        known["models"].append("catalog")
         for section, table in self._file.document.items():
             if section not in known and section != "providers":
                 self._unknown((section,), [*known, "providers"])

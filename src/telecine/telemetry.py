@@ -51,6 +51,12 @@ SECONDS = Histogram(
 )
 RUNNING = Gauge("telecine_running", "Requests being worked on.", ("mode",), registry=REGISTRY)
 QUEUED = Gauge("telecine_queued", "Requests waiting in the queue.", registry=REGISTRY)
+ROUTES_HELD = Gauge(
+    "telecine_routes_held",
+    "Models of a provider that are not asked for now, since it did not answer.",
+    ("provider",),
+    registry=REGISTRY,
+)
 ProcessCollector(registry=REGISTRY)
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from telecine.endpoints import ENDPOINTS, ChatOutput, brief, parse_input
 from telecine.errors import (
+    Busy,
     Cancelled,
     Deadline,
     InputError,
@@ -281,7 +282,7 @@ def _failure_headers(error: BaseException) -> dict[str, str]:
             headers["x-fal-needs-retry"] = "1"
         case TelecineError():
             headers["x-fal-needs-retry"] = "true" if error.retryable else "false"
-    if isinstance(error, LimitReached | ProviderUnavailable) and error.retry_after_seconds:
+    if isinstance(error, LimitReached | ProviderUnavailable | Busy) and error.retry_after_seconds:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_seconds)))
     if isinstance(error, Deadline) and (error.by_user or error.type == "generation_timeout"):
         # fal's clients send a 504 again unless this says not to; a run that took too long

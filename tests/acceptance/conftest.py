@@ -4,6 +4,7 @@ import fal_client
 import httpx
 import pytest
 from tests.acceptance.support.clips import ClipServer
+from tests.acceptance.support.fake import Fake
 from tests.acceptance.support.loops import Background
 from tests.acceptance.support.node import Script
 from tests.acceptance.support.relay import Relay
@@ -63,29 +64,38 @@ def clips():
 
 
 @pytest.fixture(scope="session")
-def serving(tmp_path_factory, upstream, request):
+def starting(tmp_path_factory, request):
     """Makes servers, started; at the end each must stop cleanly and have met no bug."""
     servers = request.config.stash[_SERVERS]
 
-    def serving(*, config="", arguments=(), env=None, port=0):
+    def starting(config, *, arguments=(), env=None, port=0):
         server = Server(
             tmp_path_factory.mktemp("server"),
-            config=(
-                "[server]\nstop_seconds = 1\n[providers.echo]\n"
-                f'[providers.openrouter]\nbase_url = "{upstream.url}/openrouter"\n{config}'
-            ),
+            config=f"[server]\nstop_seconds = 1\n[providers.echo]\n{config}",
             arguments=arguments,
-            env={"OPENROUTER_API_KEY": fake_upstream.KEY, **(env or {})},
+            env=env,
             port=port,
         )
         servers.append(server)
         return server.start()
 
-    yield serving
+    yield starting
     for server in servers:
         if server.is_running:
             assert server.stop() == 0, server.log()
         assert "Traceback" not in server.log(), server.log()
+
+
+@pytest.fixture(scope="session")
+def serving(starting, upstream):
+    """Makes servers in front of `upstream`."""
+
+    def serving(*, config="", env=None, **how):
+        openrouter = f'[providers.openrouter]\nbase_url = "{upstream.url}/openrouter"\n'
+        keys = {"OPENROUTER_API_KEY": fake_upstream.KEY}
+        return starting(openrouter + config, env={**keys, **(env or {})}, **how)
+
+    return serving
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +127,27 @@ def relaying(background):
 def wire(relaying, server):
     """A relay of this test's own in front of the server."""
     return relaying(server.origin)
+
+
+# ---------------------------------------------------------------- every provider
+
+
+@pytest.fixture(scope="session")
+def fake(tmp_path_factory):
+    """`telecine fake-upstream`, as users run it."""
+    fake = Fake(tmp_path_factory.mktemp("fake"))
+    yield fake
+    assert fake.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def in_front_of_all(starting, fake):
+    """Makes servers in front of `fake`, with every provider that there is."""
+
+    def in_front_of_all(more="", **how):
+        return starting(fake.told["telecine_toml"] + more, env=fake.keys, **how)
+
+    return in_front_of_all
 
 
 # ---------------------------------------------------------------- clients

@@ -1,17 +1,29 @@
 """What every database must do. Run on each driver there is."""
 
 import asyncio
-import sqlite3
+import re
+import threading
 
 import pytest
 
-from telecine.db.sqlite import SQLite
+from telecine.db import postgres
+from telecine.db.postgres import Postgres
+from telecine.db.sqlite import SQLite, _connect, migrate
+from telecine.db.statements import read_statements
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def database(request, tmp_path):
     """Makes a database; again the same one, as another process would open it."""
-    return {"sqlite": lambda: SQLite(tmp_path / "telecine.db")}[request.param]
+    if request.param == "sqlite":
+        return lambda: SQLite(tmp_path / "telecine.db")
+    url = request.getfixturevalue("databases").migrated()
+    return lambda: Postgres(url)
+
+
+@pytest.fixture
+def sqlite(tmp_path):
+    return lambda: SQLite(tmp_path / "telecine.db")
 
 
 def add(id, object_key="o"):
@@ -177,12 +189,16 @@ def test_a_read_sees_one_moment(run, database):
     async def work():
         async with database() as db:
             await db.write(adopt("k", "s"))
-            loop = asyncio.get_running_loop()
+
+            async def write_elsewhere():
+                async with database() as other:
+                    await other.write(adopt("k2", "s2"))
 
             async def twice(tx):
                 before = await known(tx)
-                writing = asyncio.run_coroutine_threadsafe(db.write(adopt("k2", "s2")), loop)
-                writing.result(10)
+                writing = threading.Thread(target=asyncio.run, args=[write_elsewhere()])
+                writing.start()
+                writing.join(10)
                 return before, await known(tx)
 
             before, after = await db.read(twice)
@@ -225,26 +241,55 @@ def test_using_it_unopened_says_so(run, database):
     run(work())
 
 
-def test_every_statement_can_be_prepared(tmp_path):
-    from telecine.db.sqlite import migrate, read_statements
-
-    connection = sqlite3.connect(":memory:", isolation_level=None)
+def test_every_statement_can_be_prepared_by_sqlite(tmp_path):
+    connection = _connect(tmp_path / "telecine.db")
     migrate(connection, tmp_path)
-    values = dict.fromkeys(
-        [name for text in read_statements().values() for name in parameters(text)]
-    )
-    for text in read_statements().values():
+    texts = read_statements("sqlite").values()
+    values = dict.fromkeys(name for text in texts for name in re.findall(r":(\w+)", text))
+    for text in texts:
         connection.execute(f"EXPLAIN {text}", values)
     connection.close()
 
 
-def parameters(text):
-    import re
+def test_every_statement_can_be_prepared_by_postgresql(run, databases):
+    url = databases.migrated()
 
-    return re.findall(r":(\w+)", text)
+    async def work():
+        connection = await postgres._connect(url)
+        for text in read_statements("postgres").values():
+            await connection.prepare(postgres._translated(text).sql)
+        await connection.close()
+
+    run(work())
 
 
-def test_what_was_deleted_is_nowhere_on_the_disk_after_a_scrub(run, database, tmp_path):
+def test_sums_of_money_are_exact(run, database):
+    async def work():
+        async with database() as db:
+
+            async def spend(tx):
+                for cost in ("0.1", "0.2", "0.000000000001", None):
+                    await tx.execute("insert_ledger_entry", **LEDGER, cost=cost)
+
+            await db.write(spend)
+            filters = {"endpoints": "", "keys": "", "by_key": 0, "start": 0, "end": 9}
+            (row,) = await db.read(lambda tx: tx.fetch("usage_between", **filters))
+            assert (row["cost"], row["calls"], row["unknown"]) == ("0.300000000001", 4, 1)
+            (spent,) = await db.read(lambda tx: tx.fetch("keys_spent", since="1970-01-01"))
+            assert (spent["day"], spent["pico"]) == ("1970-01-01", 300_000_000_001)
+
+    run(work())
+
+
+LEDGER = dict.fromkeys(("upstream_id", "price_source", "settle_at")) | {
+    **dict.fromkeys(("request_id", "key_id", "endpoint", "mode", "provider", "model"), "x"),
+    **dict.fromkeys(("attempt", "prompt_tokens", "completion_tokens", "total_tokens"), 1),
+    "at": 1.5,
+    "cost_source": "billed",
+}
+
+
+def test_what_was_deleted_is_nowhere_on_the_disk_after_a_scrub(run, sqlite, tmp_path):
     """Also while others read and write, and have it open without doing either."""
     secret = "a secret that is long enough to be found " * 2_000
 
@@ -263,7 +308,7 @@ def test_what_was_deleted_is_nowhere_on_the_disk_after_a_scrub(run, database, tm
             await db.read(known)
 
     async def work():
-        async with database() as db, database() as other:
+        async with sqlite() as db, sqlite() as other:
             await db.write(put)
             await other.read(known)
             assert is_on_disk()

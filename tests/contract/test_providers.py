@@ -12,6 +12,7 @@ import pytest
 from tests.fakes import upstream as fake
 
 from telecine.errors import (
+    FormRefused,
     InputError,
     ProviderError,
     ProviderFailed,
@@ -37,14 +38,37 @@ from telecine.models import (
     Video,
 )
 from telecine.net import Client
+from telecine.providers.anthropic import Anthropic
 from telecine.providers.echo import Echo
+from telecine.providers.gemini import Gemini
 from telecine.providers.openai_compatible import OpenAICompatible
 from telecine.providers.openrouter import OpenRouter
 
-DIALECTS = ["vllm", "sglang", "llamacpp", "generic"]
+DIALECTS = [
+    *("vllm", "sglang", "llamacpp", "ollama"),
+    *("dashscope", "zai", "kimi", "ark", "generic"),
+]
 ADAPTERS = ["openrouter", *DIALECTS]
-EVERY = ["echo", *ADAPTERS]
-MODEL = {"echo": "echo", "openrouter": "google/gemini-2.5-flash"}
+# Those that speak a language of their own.
+NATIVE = ["gemini"]
+# It takes pictures and documents: no sound, and videos as stills.
+PICTURES = ["anthropic"]
+UPSTREAMS = [*ADAPTERS, *NATIVE, *PICTURES]
+EVERY = ["echo", *UPSTREAMS]
+# Ollama takes pictures only; Z.AI two videos at most; DashScope no more than 10 MB in a request.
+WATCHERS = [kind for kind in ADAPTERS if kind != "ollama"]
+OF_MANY = [*(kind for kind in WATCHERS if kind != "zai"), *NATIVE]
+MODEL = {
+    "echo": "echo",
+    "openrouter": "google/gemini-2.5-flash",
+    "ollama": "qwen3-vl:8b",
+    "dashscope": "qwen3-vl-plus",
+    "zai": "glm-4.6v",
+    "kimi": "kimi-k2.6",
+    "ark": "seed-2.0-lite",
+    "gemini": "gemini-2.5-flash",
+    "anthropic": "claude-sonnet-4-5",
+}
 DEAD = "http://127.0.0.1:9"
 
 
@@ -64,6 +88,12 @@ async def opened(kind, base, *, key=fake.KEY, **more):
         elif kind == "openrouter":
             url = f"{base}/openrouter"
             provider = OpenRouter(kind, client=client, base_url=url, api_key=key, **more)
+        elif kind == "gemini":
+            url = f"{base}/gemini"
+            provider = Gemini(kind, client=client, base_url=url, api_key=key, **more)
+        elif kind == "anthropic":
+            url = f"{base}/anthropic"
+            provider = Anthropic(kind, client=client, base_url=url, api_key=key, **more)
         else:
             provider = OpenAICompatible(
                 kind, client=client, base_url=f"{base}/{kind}", api_key=key, dialect=kind, **more
@@ -195,7 +225,7 @@ def test_who_answered_is_told_with_an_id_and_a_finish_reason(run, upstream, kind
     assert (last.id is not None, last.finish_reason) == (True, "stop")
 
 
-@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("kind", ["echo", *OF_MANY])
 def test_several_videos_are_seen_whole_and_in_order(run, upstream, kind, tmp_path):
     clips = [
         video(tmp_path / f"{n}", bytes(range(256)) * n + b"!" * (n % 3), n) for n in (3, 1, 2000)
@@ -205,7 +235,7 @@ def test_several_videos_are_seen_whole_and_in_order(run, upstream, kind, tmp_pat
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("kind", OF_MANY)
 def test_an_empty_file_and_one_smaller_than_a_base64_group_arrive_unchanged(
     run, upstream, kind, tmp_path
 ):
@@ -215,7 +245,7 @@ def test_an_empty_file_and_one_smaller_than_a_base64_group_arrive_unchanged(
     assert [sent.sha256 for sent in upstream.last.videos] == [clip.sha256 for clip in clips]
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("kind", [*(k for k in WATCHERS if k != "dashscope"), *NATIVE])
 def test_a_large_video_is_never_held_in_memory(run, upstream, kind, tmp_path):
     clip = big_video(tmp_path / "big")
 
@@ -233,7 +263,7 @@ def test_a_large_video_is_never_held_in_memory(run, upstream, kind, tmp_path):
     assert upstream.last.videos[0].bytes == 64 << 20
 
 
-@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("kind", [kind for kind in EVERY if kind not in PICTURES])
 def test_images_and_sounds_are_seen_whole_and_in_order(run, upstream, kind, tmp_path):
     parts = (
         image(tmp_path / "a", b"first" * 999),
@@ -290,7 +320,7 @@ def test_echo_says_what_it_was_given_of_every_kind(run, upstream, tmp_path):
     assert usage.by_modality == {"text": 4, "image": 2, "video": 2, "audio": 2, "document": 1}
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("kind", UPSTREAMS)
 def test_closing_the_answer_hangs_up_on_the_upstream(run, upstream, kind):
     async def leave():
         async with opened(kind, upstream.url) as provider:
@@ -311,7 +341,7 @@ def test_echo_stops_when_it_is_closed(run):
     run(leave())
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("kind", UPSTREAMS)
 def test_cancelling_the_task_hangs_up_on_the_upstream(run, upstream, kind):
     async def leave():
         async with opened(kind, upstream.url) as provider:
@@ -357,6 +387,8 @@ def test_cancelling_the_task_hangs_up_on_the_upstream(run, upstream, kind):
 def test_every_status_becomes_the_right_error(run, upstream, kind, status, expected):
     model = f"fail-{status}" if kind == "echo" else f"fake/{status}"
     events, error = run(fail(kind, upstream.url, call(kind, model)))
+    if (kind, status) == ("anthropic", 403):
+        expected = ProviderFailed  # the key's permission, not what was asked
     assert type(error) is expected
     assert not only(Delta, events)
     if isinstance(error, ProviderError):
@@ -393,16 +425,18 @@ def test_a_link_is_taken_or_refused_where_it_stands(run, upstream, kind):
     assert takes == took
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("kind", UPSTREAMS)
 def test_the_key_is_sent_and_never_told(run, upstream, kind):
     for model, key in [("fake/quotes-key", fake.KEY), ("fake/401", "sk-or-v1-wrong-key-0000")]:
         _, error = run(fail(kind, upstream.url, call(kind, model), key=key))
         told = "".join(f"{e!r} {e} {vars(e)}" for e in (error, error.__cause__) if e)
         assert key not in told
-    assert upstream.last.headers["Authorization"] == f"Bearer {key}"
+    headers = upstream.last.headers
+    own = {"gemini": "x-goog-api-key", "anthropic": "x-api-key"}
+    assert headers[own.get(kind, "Authorization")].removeprefix("Bearer ") == key
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("kind", UPSTREAMS)
 def test_a_dead_server_fails_softly_everywhere(run, kind):
     async def use():
         async with opened(kind, DEAD) as provider:
@@ -411,7 +445,7 @@ def test_a_dead_server_fails_softly_everywhere(run, kind):
             assert health.fix
             with pytest.raises(ProviderUnavailable):
                 await provider.models()
-            assert (await provider.capabilities("some/model")).delivery == ("file",)
+            assert "frames" in (await provider.capabilities("some/model")).delivery
             with pytest.raises(ProviderUnavailable):
                 await drain(provider, call(kind))
 
@@ -428,7 +462,7 @@ def test_a_living_server_is_well_and_lists_its_models(run, upstream, kind):
     run(use())
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("kind", UPSTREAMS)
 def test_a_wrong_key_is_found_by_the_check(run, upstream, kind):
     async def use():
         async with opened(kind, upstream.url, key="sk-or-v1-wrong-key-0000") as provider:
@@ -436,11 +470,11 @@ def test_a_wrong_key_is_found_by_the_check(run, upstream, kind):
 
     health = run(use())
     # The model lists of most servers need no key.
-    assert health.is_ok is (kind != "openrouter")
+    assert health.is_ok is (kind not in ("openrouter", *NATIVE, *PICTURES))
     assert "wrong-key" not in health.says + health.fix
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("kind", WATCHERS)
 def test_text_before_videos_and_the_callers_parameters_are_sent(run, upstream, kind, tmp_path):
     clip = video(tmp_path / "c", b"clip")
     question = call(kind, None, clip, system_prompt="Be brief.", temperature=0.5, max_tokens=7)
@@ -461,13 +495,14 @@ def test_a_question_without_videos_is_plain_text(run, upstream, kind):
     assert "max_tokens" not in sent
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("kind", UPSTREAMS)
 def test_connections_are_used_again(run, upstream, kind):
     async def use():
         async with opened(kind, upstream.url) as provider:
             for _ in range(3):
                 await drain(provider, call(kind))
-            session = provider._chat._session
+            exchange = {"gemini": "_google", "anthropic": "_messages"}.get(kind, "_chat")
+            session = getattr(provider, exchange)._session
             return sum(len(pool) for pool in session.connector._conns.values())
 
     assert run(use()) == 1
@@ -476,7 +511,7 @@ def test_connections_are_used_again(run, upstream, kind):
 # ---------------------------------------------------------------- what streams do
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("kind", WATCHERS)
 @pytest.mark.parametrize(
     "name", ["comments", "crlf", "cr", "usage-in-last-chunk", "no-done", "no-stream"]
 )
@@ -488,7 +523,7 @@ def test_the_text_is_what_was_said_however_it_is_sent(run, upstream, kind, name,
 
 
 def test_characters_cut_in_two_are_put_together(run, upstream):
-    events = run(ask("openrouter", upstream.url, switch("bytes")))
+    events = run(ask("openrouter", upstream.url, switch("alphabets+bytes")))
     assert text(events) == "Grüße, 世界 🎬 " + upstream.last.said
 
 
@@ -574,7 +609,7 @@ def test_a_refusal_by_policy_has_fals_type(run, upstream, name):
     assert error.type == "content_policy_violation"
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("kind", UPSTREAMS)
 def test_an_unknown_model_is_the_callers_mistake(run, upstream, kind):
     _, error = run(fail(kind, upstream.url, call(kind, "unknown/model")))
     assert type(error) is ProviderRejected
@@ -582,12 +617,20 @@ def test_an_unknown_model_is_the_callers_mistake(run, upstream, kind):
     assert "unknown/model" in error.message
 
 
-@pytest.mark.parametrize("name", ["413", "overflow"])
-def test_too_large_points_at_the_largest_video(run, upstream, name, tmp_path):
+def test_too_much_for_the_context_points_at_the_largest_video(run, upstream, tmp_path):
     clips = [video(tmp_path / f"{n}", b"x" * n, n) for n in (1, 9, 3)]
-    _, error = run(fail("openrouter", upstream.url, switch(name, "openrouter", *clips)))
+    _, error = run(fail("openrouter", upstream.url, switch("overflow", "openrouter", *clips)))
     assert type(error) is TooLarge
     assert error.problems[0].loc == ("body", "video_urls", 9)
+
+
+def test_too_much_for_a_request_is_a_form_refused_at_the_largest_video(run, upstream, tmp_path):
+    clips = [video(tmp_path / f"{n}", b"x" * n, n) for n in (1, 9, 3)]
+    _, error = run(fail("openrouter", upstream.url, switch("413", "openrouter", *clips)))
+    assert type(error) is FormRefused
+    assert (error.status, error.type) == (422, "file_too_large")
+    assert error.loc == ("body", "video_urls", 9)
+    assert "a shorter or smaller video" in error.message
 
 
 def test_a_refusal_while_the_video_is_still_on_its_way_is_heard(run, upstream, tmp_path):
@@ -597,7 +640,7 @@ def test_a_refusal_while_the_video_is_still_on_its_way_is_heard(run, upstream, t
         async with Client(allow=[], proxy=None, connect_seconds=10, user_agent="tests") as client:
             base = f"{upstream.url}/early413"
             provider = OpenAICompatible("early", client=client, base_url=base)
-            with pytest.raises(TooLarge):
+            with pytest.raises(FormRefused):
                 await drain(provider, call("early", "m", clip))
 
     run(use())
@@ -669,7 +712,7 @@ def test_a_model_that_is_known_to_see_no_video_takes_none(run, upstream):
                 for model in ("text/only", "qwen/qwen3.5-27b:nitro", "google/gemini-2.5-flash")
             ]
 
-    assert run(use()) == [(), ("file",), ("file", "link")]
+    assert run(use()) == [(), ("file", "frames"), ("file", "link", "frames")]
 
 
 def test_capabilities_follow_the_modalities_that_are_listed(run, upstream):
@@ -774,7 +817,7 @@ def test_a_server_for_pictures_refuses_videos(run, tmp_path, how):
     async def use():
         async with Client(allow=[], proxy=None, connect_seconds=10, user_agent="tests") as client:
             provider = OpenAICompatible("pictures", client=client, base_url=DEAD, **how)
-            assert (await provider.capabilities("m")).delivery == ()
+            assert (await provider.capabilities("m")).delivery == ("frames",)
             with pytest.raises(InputError, match="takes pictures"):
                 await drain(provider, call("pictures", "m", clip))
 
@@ -782,20 +825,24 @@ def test_a_server_for_pictures_refuses_videos(run, tmp_path, how):
 
 
 @pytest.mark.parametrize(
-    ("dialect", "images", "audio"),
+    ("kind", "images", "audio"),
     [
         ("vllm", ("png", "jpeg", "webp", "gif"), ("wav", "mp3")),
         ("llamacpp", ("png", "jpeg", "gif"), ("wav", "mp3")),
         ("ollama", ("png", "jpeg", "webp"), ()),
+        ("zai", ("png", "jpeg"), ()),
     ],
 )
-def test_what_a_dialect_takes_is_what_its_servers_can_read(run, dialect, images, audio):
-    provider = OpenAICompatible("x", client=None, base_url=DEAD, dialect=dialect)
-    found = run(provider.capabilities("m"))
+def test_what_a_dialect_takes_is_what_its_servers_can_read(run, kind, images, audio):
+    async def use():
+        async with opened(kind, DEAD) as provider:
+            return await provider.capabilities("m")
+
+    found = run(use())
     assert (found.images, found.audio, found.pdfs) == (images, audio, False)
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("kind", UPSTREAMS)
 def test_only_the_models_that_the_operator_names_are_offered(run, upstream, kind):
     async def use():
         async with opened(kind, upstream.url, models=("a/b",)) as provider:

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from telecine.errors import NotFound
-from telecine.storage.base import Storage
+from telecine.errors import NotFound, TelecineError
+from telecine.storage import objects
+from telecine.storage.base import Storage, StorageFailed
 from telecine.storage.local import LocalStorage
+from telecine.storage.objects import Bucket
 
 KEY = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -28,9 +30,12 @@ async def local(folder: Path) -> AsyncIterator[Storage]:
         yield storage
 
 
-@pytest.fixture(params=[local])
+@pytest.fixture(params=["folder", "bucket"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    return lambda: request.param(tmp_path)
+    if request.param == "folder":
+        return lambda: local(tmp_path)
+    url = request.getfixturevalue("bucket")
+    return lambda: Bucket(url, copies=tmp_path / "copies")
 
 
 def file(folder: Path, content: bytes, name: str = "in") -> Path:
@@ -348,5 +353,64 @@ def test_local_sweeps_copies_that_a_crash_left_long_ago(tmp_path: Path, run: Run
         async with LocalStorage(tmp_path):
             assert not old.exists()
             assert fresh.exists()
+
+    run(story())
+
+
+# ---------------------------------------------------------------- the bucket
+
+
+def test_a_large_file_goes_to_a_bucket_in_parts(bucket: str, tmp_path: Path, run: Run) -> None:
+    whole = os.urandom(20_000_000)
+
+    async def story() -> None:
+        async with Bucket(bucket, copies=tmp_path / "copies") as storage:
+            await storage.put(KEY, file(tmp_path, whole))
+            async with storage.local(KEY) as copy:
+                assert copy.read_bytes() == whole
+                assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+            assert list((tmp_path / "copies").iterdir()) == []
+
+    run(story())
+
+
+def test_nodes_see_what_another_one_put_into_their_bucket(
+    bucket: str, tmp_path: Path, run: Run
+) -> None:
+    async def story() -> None:
+        async with (
+            Bucket(bucket, copies=tmp_path / "a") as one,
+            Bucket(bucket, copies=tmp_path / "b") as other,
+        ):
+            await one.put(KEY, file(tmp_path, b"hello"))
+            assert await content(other, KEY) == b"hello"
+
+    run(story())
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_not_there_is_told_at_the_start(tmp_path: Path, run: Run) -> None:
+    async def story() -> None:
+        with pytest.raises(TelecineError, match="s3://nobody/has/this can not be used"):
+            async with Bucket("s3://nobody/has/this", copies=tmp_path):
+                pass
+
+    run(story())
+
+
+def test_a_store_that_is_gone_is_a_failure_that_may_be_tried_again(
+    bucket: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("telecine.storage.objects._RETRY", {"max_retries": 0})
+
+    async def story() -> None:
+        async with Bucket(bucket, copies=tmp_path / "copies") as storage:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+            storage._store = objects._store(bucket)
+            path = file(tmp_path, b"hello")
+            with pytest.raises(StorageFailed) as failed:
+                await storage.put(KEY, path)
+            assert failed.value.retryable
+            assert path.exists()
 
     run(story())

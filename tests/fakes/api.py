@@ -12,6 +12,16 @@ from telecine.models import Delta, Done, Job, LogLine, Outcome, Receipt, Usage
 AT = datetime(2026, 1, 28, tzinfo=UTC)
 
 
+class Inference:
+    """Judges what is asked, as the real one does first, and plans nothing."""
+
+    async def plan(self, request):
+        raise NotFound(f"No plan for {endpoints.parse_input(request.endpoint, request.document)}")
+
+    def held(self):
+        return []
+
+
 class Worker:
     """Answers with `script`: events, errors to raise, and asyncio.Events to wait for."""
 

@@ -32,11 +32,14 @@ class Answer:
 class Browser:
     """Makes calls. `hang_up` ends the connection of the call under way."""
 
-    def __init__(self, app, *, key="id:secret", host="localhost:8484", scheme="http"):
+    def __init__(
+        self, app, *, key="id:secret", host="localhost:8484", scheme="http", client="127.0.0.1"
+    ):
         self._app = app
         self._key = key
         self._host = host
         self._scheme = scheme
+        self._client = client
         self.hang_up = asyncio.Event()
         self.read_bytes = 0
 
@@ -63,7 +66,7 @@ class Browser:
             "scheme": self._scheme,
             "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in given.items()],
             "server": ("127.0.0.1", 8484),
-            "client": ("127.0.0.1", 50000),
+            "client": (self._client, 50000),
             "http_version": "1.1",
             "asgi": {"version": "3.0"},
         }

@@ -167,3 +167,38 @@ def alias(target):
         struct.pack(">HH", 2, len(place)) + place,
         struct.pack(">HH", 0xFFFF, 0),
     )
+
+
+def late_sound(path, *, seconds, sound_from):
+    """A grey video whose tone begins later than its pictures."""
+    rate = 16_000
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = out.add_stream("aac", rate=rate, layout="mono")
+        for number in range(10 * seconds):
+            frame = picture(64, 48, 128).reformat(format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        count = round((seconds - sound_from) * rate)
+        wave = np.sin(np.arange(count) * 440 * 2 * np.pi / rate).astype(np.float32) / 2
+        tone = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+        tone.sample_rate, tone.pts = rate, round(sound_from * rate)
+        tone.time_base = Fraction(1, rate)
+        out.mux(sound.encode(tone))
+        out.mux(sound.encode(None))
+    return path
+
+
+def keyframes(path, source, *, every=10):
+    """The pictures of another video, with a keyframe every so many."""
+    with av.open(str(source)) as file, av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"g": str(every)})
+        for number, frame in enumerate(file.decode(video=0)):
+            if number == 0:
+                stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path

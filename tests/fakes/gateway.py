@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
+from tests.fakes.api import Inference
 from tests.fakes.asgi import Browser
 from tests.fakes.jobs import House
 
@@ -40,6 +41,7 @@ async def opened(tmp_path, **options):
             keys=keys,
             spool=spool,
             registry=Registry({"echo": echo}, {}),
+            inference=Inference(),
             queue=house.queue,
             worker=house.worker,
             clock=lambda: clock.now,

@@ -8,6 +8,7 @@ from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
+from telecine.db.postgres import Postgres, _translated
 from telecine.db.sqlite import SQLite
 from telecine.errors import InputError, ProviderUnavailable
 from telecine.files import Files
@@ -15,9 +16,10 @@ from telecine.jobs.bells import Bells
 from telecine.jobs.executor import InProcess
 from telecine.jobs.gate import Gate
 from telecine.jobs.queue import Queue
+from telecine.jobs.settler import Settler
 from telecine.jobs.states import States
 from telecine.jobs.worker import Worker
-from telecine.models import Caller, Delta, Done, Log, Receipt, Request, Usage
+from telecine.models import Asked, Bill, Caller, Delta, Done, Log, Receipt, Request, Usage
 from telecine.storage.local import LocalStorage
 
 ENDPOINT = "openrouter/router/video"
@@ -98,29 +100,48 @@ class Pipeline:
             raise ZeroDivisionError
         elif do.startswith("busy-") and self.tries[request.id] <= int(do.removeprefix("busy-")):
             raise ProviderUnavailable("The model is busy", retry_after_seconds=self.retry_after)
+        yield Asked(call=1, provider="fake", model="m")
         for word in ("The ", "answer", "."):
             yield Delta(word)
+        yield Bill(usage=self.cost, provider="fake", model="m", call=1)
         yield self.cost
         yield Receipt({"provider": "fake", "provider_model": "m", "attempt": request.attempt})
         yield Done("stop")
 
 
 class House:
-    """All parts of the jobs layer, opened as the application opens them."""
+    """All parts of the jobs layer, opened as the application opens them.
 
-    def __init__(self, folder: Path, *, slots=4, lock="lock", stop_seconds=0.0, db=None, **options):
+    With `url` a node of an installation on PostgreSQL; several may be open at once.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        slots=4,
+        lock="lock",
+        stop_seconds=0.0,
+        db=None,
+        url=None,
+        lost_seconds=10.0,
+        **options,
+    ):
         self.pipeline = Pipeline()
         self.clock = options.pop("clock", time.time)
         self.bells = Bells()
         self.states = States(keep_seconds=1000)
-        self.db = db or SQLite(folder / "telecine.db")
+        self._url = url
+        self._lost_seconds = lost_seconds
+        self.db = db or (Postgres(url) if url else SQLite(folder / "telecine.db"))
         self.storage = LocalStorage(folder / "objects")
         self._folder = folder
         self._lock = lock
         self._slots = slots
         self._stop_seconds = stop_seconds
         self._worker_options = {"run_seconds": options.pop("run_seconds", 60)}
-        for name in ("sleep", "jitter", "monotonic"):
+        self._providers = options.pop("providers", {})
+        for name in ("sleep", "jitter", "monotonic", "afford"):
             if name in options:
                 self._worker_options[name] = options.pop(name)
         self._gate_options = options
@@ -132,18 +153,20 @@ class House:
         await enter(self.db)
         await enter(self.storage)
         self.files = Files(db=self.db, storage=self.storage, clock=self.clock)
-        self.executor = await enter(
-            InProcess(**common, lock=self._folder / self._lock, stop_seconds=self._stop_seconds)
-        )
+        self.executor = await enter(self._executor(common))
         common |= {"executor": self.executor, "bells": self.bells}
-        self.gate = Gate(**common, slots=self._slots, **self._gate_options)
+        slots = self.executor.slots if self._url else self._slots
+        self.gate = Gate(**common, slots=slots, **self._gate_options)
         self.queue = Queue(**common, files=self.files, gate=self.gate)
+        self.settler = Settler(db=self.db, providers=self._providers, clock=self.clock)
         self.worker = await enter(
             Worker(
                 **common,
                 pipeline=self.pipeline,
                 gate=self.gate,
+                settler=self.settler,
                 slots=self._slots,
+                node=self.executor.node,
                 **self._worker_options,
             )
         )
@@ -151,6 +174,14 @@ class House:
 
     async def __aexit__(self, *error):
         await self._stack.__aexit__(*error)
+
+    def _executor(self, common):
+        common = {**common, "stop_seconds": self._stop_seconds}
+        if self._url is None:
+            return InProcess(**common, lock=self._folder / self._lock)
+        from telecine.jobs.pgqueuer import Nodes
+
+        return Nodes(**common, bells=self.bells, slots=self._slots, lost_seconds=self._lost_seconds)
 
     async def ended(self, id):
         """The job, once it has ended."""
@@ -165,6 +196,9 @@ class House:
     async def rows(self, sql, **values):
         """What a question in plain SQL answers, past all our own statements."""
         await self.db.write(_nothing)
+        if self._url:
+            text = _translated(sql)
+            return await self.db.ask(text.sql, *(values[name] for name in text.names))
         return await asyncio.to_thread(self._rows, sql, values)
 
     def _rows(self, sql, values):
@@ -173,6 +207,24 @@ class House:
         with contextlib.closing(sqlite3.connect(self._folder / "telecine.db")) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql, values)]
+
+
+class TwoNodes(House):
+    """The same on PostgreSQL: two nodes, which share the slots and do with one pipeline what they
+    are given. Callers come to this one."""
+
+    def __init__(self, folder: Path, url, *, slots=4, **options):
+        super().__init__(folder, url=url, slots=slots - slots // 2, **options)
+        self.other = House(folder, url=url, slots=slots // 2, **options)
+        self.other.pipeline = self.pipeline
+
+    async def __aenter__(self):
+        await self.other.__aenter__()
+        return await super().__aenter__()
+
+    async def __aexit__(self, *error):
+        await super().__aexit__(*error)
+        await self.other.__aexit__(*error)
 
 
 SUBMIT = {

@@ -57,6 +57,7 @@ def opened(tmp_path):
                 keys=keys,
                 spool=spool,
                 registry=Registry({"echo": echo}, {}),
+                inference=api.Inference(),
                 queue=api.Queue(),
                 worker=api.Worker(*script),
                 **options,
@@ -912,8 +913,10 @@ def test_the_openapi_document_has_fals_shape(serve):
     assert document["openapi"] == "3.0.4"
     assert document["info"]["x-fal-metadata"]["endpointId"] == EP
     assert given["title"] == "VideoInput"
-    assert list(given["properties"]) == given["x-fal-order-properties"] == [
+    assert list(given["properties"]) == given["x-fal-order-properties"]
+    assert list(given["properties"])[:8] == [
         "video_urls", "prompt", "system_prompt", "model", "reasoning", "temperature", "max_tokens",
+        "video_url",  # and then the rest of what is ours
     ]  # fmt: skip
     assert given["required"] == ["prompt", "model"]
     assert given["properties"]["temperature"]["maximum"] == 2

@@ -121,6 +121,15 @@ def test_a_header_without_a_duration_is_measured(run):
     assert run(probe(DATA / "no_duration_header.webm")).seconds == pytest.approx(4.94, abs=0.1)
 
 
+def test_pictures_that_are_decoded_out_of_order_make_no_clip_longer(run, tmp_path):
+    """A picture a second: what is shown earlier than the one before it lies seconds back."""
+    path = tmp_path / "clip.mp4"
+    pictures = ((1000 * n, clips.picture(64, 48, (n % 256,) * 3)) for n in range(120))
+    clips.write(path, pictures, rate=1)
+    seen = run(probe(path))
+    assert (seen.seconds, seen.warnings) == (120.0, ())
+
+
 def test_a_clip_cut_off_is_as_long_as_what_is_left_of_it(run):
     seen = run(probe(DATA / "truncated_tail_faststart.mp4"))
     assert seen.seconds == pytest.approx(5.5, abs=0.1)

@@ -89,6 +89,8 @@ async def pin(parts, object_key, request_id="r1"):
     async def operation(tx):
         await tx.execute(
             "insert_request",
+            lane="",
+            node="",
             id=request_id,
             endpoint="openrouter/router/video",
             mode="queue",

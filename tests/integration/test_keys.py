@@ -314,7 +314,7 @@ def test_a_token_calls_the_applications_it_names(opened, run):
             ):
                 assert caller.key_id == made.key_id
                 assert caller.apps == {"router"}
-                assert caller.scopes == {"API"}
+                assert caller.scopes == {"CALL"}
             with pytest.raises(Forbidden):
                 await keys.check(f"Bearer {token}", app="fal-ai/flux")
 

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.jobs import House, request, until
 
 from telecine.errors import InputError, LimitReached, TelecineError
-from telecine.models import Delta, Done, Log, Usage
+from telecine.models import Caller, Delta, Done, Log, Usage
 
 
 @pytest.fixture
@@ -222,14 +222,14 @@ def test_a_live_call_keeps_no_input_if_its_caller_wants_so(run, house):
 def test_a_key_at_its_limit_is_told_so_before_it_sends_anything(run, house):
     async def work():
         async with house(per_key=1) as h:
-            h.worker.check("key")
+            h.worker.check(Caller("key"))
             first = asyncio.create_task(h.worker.run(live("wait")))
             await h.pipeline.began(1)
             with pytest.raises(LimitReached):
-                h.worker.check("key")
-            h.worker.check("another key")
+                h.worker.check(Caller("key"))
+            h.worker.check(Caller("another key"))
             h.pipeline.go.set()
             await first
-            h.worker.check("key")
+            h.worker.check(Caller("key"))
 
     run(work())

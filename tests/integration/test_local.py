@@ -289,3 +289,16 @@ def test_nothing_in_the_models_process_can_use_the_network():
         command, env=environment(), capture_output=True, text=True, timeout=30, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_words_of_a_stretch_come_with_their_times_for_models_that_do_not_hear(run):
+    async def story():
+        async with opened() as (local, pool):
+            media = (await part(pool, "jfk_slides.mp4")).media
+            return await local.words(media, pool, 5.0, None)
+
+    words = run(story())
+    said = " ".join(normal(" ".join(line.text for line in words)))
+    assert "what you can do for your country" in said
+    assert "my fellow americans" not in said
+    assert all(5.0 <= line.start <= line.end <= 11.5 for line in words)

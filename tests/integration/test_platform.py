@@ -62,6 +62,8 @@ async def ended(
     async def operation(tx):
         await tx.execute(
             "insert_request",
+            lane="",
+            node="",
             id=request_id,
             endpoint=endpoint,
             mode="queue",
@@ -121,6 +123,8 @@ async def billed(server, cost, *, key=None, endpoint=EP, at=AT - 1, request_id=N
             cost=cost,
             cost_source="unknown" if cost is None else "billed",
             upstream_id=None,
+            price_source=None,
+            settle_at=None,
         )
 
     await server.house.db.write(operation)

@@ -57,6 +57,7 @@ def serve(run, tmp_path):
                 keys=keys,
                 spool=spool,
                 registry=Registry({}, {}),
+                inference=None,
                 queue=house.queue,
                 worker=Worker(),
                 clock=lambda: clock.now,

@@ -8,15 +8,24 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
-from tests.fakes.jobs import House, request, until
+from tests.fakes.jobs import House, TwoNodes, request, until
 
 from telecine.errors import BadRequest, LimitReached, NotFound
 from telecine.jobs.gate import Lane
 from telecine.models import Attachment
 
 
+@pytest.fixture(params=["embedded", "two nodes"])
+def house(request, tmp_path):
+    if request.param == "embedded":
+        return lambda **options: House(tmp_path, **options)
+    url = request.getfixturevalue("databases").migrated()
+    return lambda **options: TwoNodes(tmp_path, url, **options)
+
+
 @pytest.fixture
-def house(tmp_path):
+def embedded(tmp_path):
+    """For what is SQLite's alone: a full disk, and other processes at the same file."""
     return lambda **options: House(tmp_path, **options)
 
 
@@ -227,12 +236,12 @@ def test_the_same_bytes_twice_are_stored_once(run, house, tmp_path):
 
 
 def test_a_submit_that_the_disk_refuses_leaves_its_bytes_to_the_sweep_and_no_place(
-    run, house, tmp_path
+    run, embedded, tmp_path
 ):
     """After a commit that failed only a later look at the rows can tell whether it is there."""
 
     async def work():
-        async with house(slots=0) as h:
+        async with embedded(slots=0) as h:
             full = FullDisk(h.db)
             with pytest.raises(Exception, match="disk is full"):
                 await h.queue.submit(request(attachments={"x": spooled(tmp_path)}))
@@ -359,7 +368,7 @@ def test_a_narrow_lane_is_never_overfull_and_its_queue_goes_on_beside_live_calls
             await h.pipeline.began(5)
             ids = [await h.submit("nap", key=f"k{n % 3}", model="local/a") for n in range(20)]
             await asyncio.gather(*map(h.ended, ids))
-            assert h.pipeline.most_models["local/a"] == 2
+            assert h.pipeline.most_models["local/a"] <= 2
             h.pipeline.go.set()
             await asyncio.gather(*live)
 
@@ -392,7 +401,7 @@ def test_limits_hold_in_bursts_of_live_calls_and_jobs(run, house, seed):
             assert max(most[f"k{number}"] for number in range(5)) <= 3
             assert max(h.pipeline.most_models[f"m{number}"] for number in range(3)) <= 4
             assert not h.gate._inside
-            assert not h.gate._per_key
+            await until(lambda: not h.gate._per_key)
 
     run(work())
 
@@ -570,11 +579,11 @@ def test_watching_an_ended_job_gives_it_once(run, house):
     run(work())
 
 
-def test_a_watcher_sees_what_another_process_did(run, house, tmp_path, monkeypatch):
+def test_a_watcher_sees_what_another_process_did(run, embedded, tmp_path, monkeypatch):
     monkeypatch.setattr("telecine.jobs.queue.WATCH_SECONDS", 0.01)
 
     async def work():
-        async with house(slots=0) as h:
+        async with embedded(slots=0) as h:
             job_id = await h.submit()
             states = h.queue.watch(job_id, logs=False)
             await anext(states)
@@ -665,12 +674,12 @@ def test_a_retry_that_waits_can_be_cancelled(run, house):
 
 
 def test_a_cancellation_from_another_process_reaches_the_pipeline(
-    run, house, tmp_path, monkeypatch
+    run, embedded, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("telecine.jobs.gate.POLL_SECONDS", 0.01)
 
     async def work():
-        async with house() as h:
+        async with embedded() as h:
             job_id = await h.submit("wait")
             await h.pipeline.began(1)
             with contextlib.closing(sqlite3.connect(tmp_path / "telecine.db")) as other:
@@ -851,9 +860,9 @@ class FullDisk:
         return getattr(self._connection, name)
 
 
-def test_an_outcome_waits_until_the_disk_has_room_again(run, house):
+def test_an_outcome_waits_until_the_disk_has_room_again(run, embedded):
     async def work():
-        async with house(sleep=lambda _: asyncio.sleep(0.001)) as h:
+        async with embedded(sleep=lambda _: asyncio.sleep(0.001)) as h:
             job_id = await h.submit("wait")
             await h.pipeline.began(1)
             full = FullDisk(h.db)
@@ -867,13 +876,13 @@ def test_an_outcome_waits_until_the_disk_has_room_again(run, house):
     run(work())
 
 
-def test_a_bill_whose_row_found_no_room_is_written_with_it_later(run, house):
+def test_a_bill_whose_row_found_no_room_is_written_with_it_later(run, embedded):
     from decimal import Decimal
 
     from telecine.models import Usage
 
     async def work():
-        async with house(sleep=lambda _: asyncio.sleep(0.001)) as h:
+        async with embedded(sleep=lambda _: asyncio.sleep(0.001)) as h:
             h.pipeline.cost = Usage(total_tokens=3, cost=Decimal("0.01"), cost_source="billed")
             full = FullDisk(h.db)
             live = request("wait", mode="run")

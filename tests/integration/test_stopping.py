@@ -6,7 +6,7 @@ import pytest
 from tests.fakes.jobs import House, request, until
 
 from telecine.errors import Stopped, Stopping
-from telecine.models import Log
+from telecine.models import Caller, Log
 
 MESSAGE = "The server stopped while it was working on this request"
 
@@ -25,7 +25,7 @@ def test_a_stopping_worker_takes_no_new_live_calls(run, house):
         async with house() as h:
             h.worker.stop()
             with pytest.raises(Stopping):
-                h.worker.check("key")
+                h.worker.check(Caller("key"))
             with pytest.raises(Stopping):
                 await h.worker.run(request(mode="run"))
             with pytest.raises(Stopping):

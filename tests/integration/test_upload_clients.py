@@ -50,6 +50,7 @@ async def _serve(folder, listener, ready, servers):
             keys=keys,
             spool=spool,
             registry=None,
+            inference=None,
             queue=None,
             worker=None,
         )

@@ -67,6 +67,7 @@ def opened(tmp_path, clock):
                     keys=keys,
                     spool=spool,
                     registry=None,
+                    inference=None,
                     queue=None,
                     worker=None,
                     **options,
@@ -618,7 +619,10 @@ def test_a_strangers_page_does_not_run_as_ours(opened, run, content_type, dispos
             assert headers["content-disposition"] == f'{disposition}; filename="c.mp4"'
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["content-security-policy"] == "sandbox"
-            assert headers["content-type"] == (content_type or "application/octet-stream")
+            is_inert = disposition == "inline" or content_type == "application/pdf"
+            assert headers["content-type"] == (
+                content_type if is_inert else "application/octet-stream"
+            )
 
     run(story())
 

@@ -350,9 +350,7 @@ def test_what_is_answered_about_a_payload_deleted_meanwhile_is_not_kept(run, sen
         async with sender() as s:
 
             async def delete(_reader, writer, _got):
-                await s.house.db.write(
-                    lambda tx: tx.fetch("expire_payloads", now=time.time() + 10_000, limit=10)
-                )
+                await s.house.db.write(lambda tx: tx.execute("delete_payloads", id=request_id))
                 writer.write(NOTHING.replace(b"Content-Length: 0\r\n\r\n", b"\r\nsecret"))
 
             async with Receiver(delete) as receiver:
@@ -571,13 +569,32 @@ def test_a_clock_that_was_set_back_keeps_nothing_waiting(run, sender):
     run(work())
 
 
-def test_a_result_that_has_expired_is_not_delivered(run, sender):
+def test_an_answer_stays_until_the_webhook_that_tells_of_it_has_ended(run, sender):
+    """Also one that was not to be kept: else a receiver that is away for an hour gets nothing."""
+
+    async def expired(s):
+        rows = await s.house.db.write(
+            lambda tx: tx.fetch("expire_payloads", now=time.time() + 10_000, limit=10)
+        )
+        return [row["id"] for row in rows]
+
+    async def work():
+        async with sender() as s, Receiver(OK) as receiver:
+            request_id = await s.submit(receiver.url, store_io=False)
+            assert await expired(s) == []
+            await s.start()
+            await s.delivery(request_id, "delivered")
+            assert json.loads(receiver.got[0].body)["payload"]
+            assert await expired(s) == [request_id]
+
+    run(work())
+
+
+def test_a_result_that_was_deleted_is_not_delivered(run, sender):
     async def work():
         async with sender() as s, Receiver() as receiver:
             request_id = await s.submit(receiver.url)
-            await s.house.db.write(
-                lambda tx: tx.fetch("expire_payloads", now=time.time() + 10_000, limit=10)
-            )
+            await s.house.db.write(lambda tx: tx.execute("delete_payloads", id=request_id))
             await s.start()
             assert (await s.delivery(request_id, "dead"))["attempts"] == 1
             assert "has expired" in (await s.attempts(request_id, 1))[0]["detail"]
@@ -850,9 +867,7 @@ def test_there_is_no_replay_of_what_is_not_there(run, sender):
                     await ask
             with pytest.raises(NotFound):
                 await s.deliveries.replay_request(request_id, key_id="somebody else")
-            await s.house.db.write(
-                lambda tx: tx.fetch("expire_payloads", now=time.time() + 10_000, limit=10)
-            )
+            await s.house.db.write(lambda tx: tx.execute("delete_payloads", id=request_id))
             with pytest.raises(BadRequest, match="has expired"):
                 await s.deliveries.replay_request(request_id)
 

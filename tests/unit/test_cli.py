@@ -92,11 +92,30 @@ def test_a_wrong_setting_is_told_by_every_command(telecine_command, tmp_path):
         assert "line 2: server.prot is not a setting; did you mean server.port?" in said
 
 
-def test_what_is_not_in_this_version_is_said_before_anything_starts(telecine_command, tmp_path):
-    (tmp_path / "telecine.toml").write_text('[database]\nurl = "postgresql://db/telecine"')
-    code, _, said = telecine_command("serve")
+def test_a_database_that_does_not_answer_is_said_before_anything_starts(
+    telecine_command, tmp_path
+):
+    (tmp_path / "telecine.toml").write_text('[database]\nurl = "postgresql://u:pw@127.0.0.1:1/x"')
+    code, _, said = telecine_command("serve", "--port", "0")
+    assert code == 1
+    assert "postgresql://127.0.0.1:1/x cannot be opened" in said
+    assert "pw" not in said
+
+
+def test_a_worker_of_its_own_says_what_it_needs(telecine_command, tmp_path):
+    code, _, said = telecine_command("worker")
     assert code == 2
-    assert "PostgreSQL is not in this version" in said
+    assert "database.url" in said
+    (tmp_path / "telecine.toml").write_text('[database]\nurl = "postgresql://127.0.0.1:1/x"')
+    code, _, said = telecine_command("worker")
+    assert code == 2
+    assert "storage.url" in said
+
+
+def test_migrate_tells_what_is_missing_and_does_it(telecine_command):
+    assert telecine_command("migrate", "--check")[0] == 1
+    assert telecine_command("migrate")[0] == 0
+    assert telecine_command("migrate", "--check")[0] == 0
 
 
 # ---------------------------------------------------------------- the data folder
@@ -154,7 +173,7 @@ def test_revoking_a_key_that_is_not_there_fails(telecine_command, tmp_path):
 
 def test_an_unknown_scope_is_refused(telecine_command):
     code, _, said = telecine_command("keys", "create", "--scope", "root")
-    assert (code, said) == (2, "telecine: ROOT is no scope; there are API and ADMIN\n")
+    assert (code, said) == (2, "telecine: ROOT is no scope; there are API, CALL, FILES, ADMIN\n")
 
 
 # ---------------------------------------------------------------- serve

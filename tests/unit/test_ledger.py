@@ -1,8 +1,10 @@
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from telecine import ledger
-from telecine.models import Caller, Receipt, Request, Usage
+from telecine.models import Bill, Caller, Request, Usage
 from telecine.providers.catalog import Price
 
 PRICE = Price(prompt=Decimal("3e-7"), completion=Decimal("25e-7"), source="test")
@@ -52,15 +54,8 @@ def test_more_special_tokens_than_prompt_tokens_do_not_make_it_negative():
 
 def test_a_row_holds_who_asked_what_answered_and_the_exact_cost():
     usage = replace(USAGE, cost=Decimal("1.51E-7"), cost_source="billed")
-    receipt = Receipt(
-        {
-            "model": "a",
-            "provider": "openrouter",
-            "provider_model": "b",
-            "upstream": {"id": "gen-1"},
-        }
-    )
-    assert ledger.entry(REQUEST, usage, receipt, at=12.5) == {
+    bill = Bill(usage=usage, provider="openrouter", model="b", upstream_id="gen-1")
+    assert ledger.entry(REQUEST, bill, at=12.5) == {
         "request_id": "r-1",
         "attempt": 2,
         "key_id": "k-1",
@@ -75,9 +70,47 @@ def test_a_row_holds_who_asked_what_answered_and_the_exact_cost():
         "cost": "0.000000151",
         "cost_source": "billed",
         "upstream_id": "gen-1",
+        "price_source": None,
+        "settle_at": None,
     }
 
 
-def test_a_row_can_be_made_before_anybody_answered():
-    row = ledger.entry(REQUEST, Usage(), None, at=0.0)
-    assert (row["provider"], row["cost"], row["upstream_id"]) == ("", None, None)
+def billed(cost, source="billed", **more):
+    cost = None if cost is None else Decimal(cost)
+    return replace(USAGE, cost=cost, cost_source=source, **more)
+
+
+def test_calls_add_up_to_the_last_digit():
+    found = ledger.total([billed("0.1"), billed("0.2"), billed("0.000000000001")])
+    assert (found.cost, found.cost_source) == (Decimal("0.300000000001"), "billed")
+    assert (found.prompt_tokens, found.completion_tokens, found.total_tokens) == (810, 84, 894)
+
+
+@pytest.mark.parametrize(
+    ("sources", "source"),
+    [
+        (("billed", "computed", "free"), "computed"),
+        (("billed", "free"), "billed"),
+        (("free", "free"), "free"),
+    ],
+)
+def test_a_sum_comes_from_the_least_certain_source(sources, source):
+    assert ledger.total([billed("1", each) for each in sources]).cost_source == source
+
+
+def test_one_unknown_cost_makes_the_sum_unknown_but_not_what_is_known():
+    usages = [billed("0.5"), billed(None, "unknown")]
+    found = ledger.total(usages)
+    assert (found.cost, found.cost_source) == (None, "unknown")
+    assert ledger.known_cost(usages) == Decimal("0.5")
+
+
+def test_nothing_at_all_is_unknown():
+    assert ledger.total([]) == Usage()
+
+
+def test_details_add_up_where_they_are_told():
+    told = billed("1", cached_tokens=3, by_modality={"video": 5, "text": 1})
+    found = ledger.total([told, billed("1", by_modality={"video": 2})])
+    assert (found.cached_tokens, found.reasoning_tokens) == (3, None)
+    assert found.by_modality == {"video": 7, "text": 1}

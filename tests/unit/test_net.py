@@ -1,5 +1,8 @@
 """Which addresses and URLs of strangers are tried at all. No sockets here."""
 
+import asyncio
+import socket
+import threading
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -8,6 +11,7 @@ from telecine.net import (
     Client,
     FetchFailed,
     FetchRefused,
+    _SystemResolver,
     checked_url,
     is_allowed,
     is_public,
@@ -371,3 +375,80 @@ def test_no_session_reads_the_environment(run, monkeypatch):
             return [session.trust_env for session in net._opened()]
 
     assert run(look()) == [False, False]
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    """A system resolver that does not answer for slow.test until the test is over."""
+    over, asked = threading.Event(), []
+
+    def getaddrinfo(host, port, **_):
+        asked.append(host)
+        if host.endswith("slow.test"):
+            over.wait()
+            raise OSError("no such host")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", port))]
+
+    monkeypatch.setattr("telecine.net.socket.getaddrinfo", getaddrinfo)
+    yield asked
+    over.set()
+
+
+def resolving():
+    return Client(allow=(), proxy=None, connect_seconds=5, user_agent="test")
+
+
+def test_name_servers_that_do_not_answer_hold_up_no_other_name(run, hanging):
+    async def story():
+        async with resolving() as net:
+
+            async def ask(host):
+                async with net.request("GET", f"http://{host}/"):
+                    pass
+
+            stuck = [asyncio.create_task(ask(f"{n}.slow.test")) for n in range(200)]
+            with pytest.raises(FetchRefused):
+                await ask("quick.test")
+            assert sum(host.endswith("slow.test") for host in hanging) == 4
+            for task in stuck:
+                task.cancel()
+            await asyncio.gather(*stuck, return_exceptions=True)
+
+    run(story())
+
+
+def test_a_lookup_that_was_given_up_keeps_its_place_until_it_ends(run, monkeypatch):
+    over, asked, called = threading.Event(), [], threading.Semaphore(0)
+
+    def getaddrinfo(host, _port, **_):
+        asked.append(host)
+        called.release()
+        over.wait()
+        raise OSError("no such host")
+
+    monkeypatch.setattr("telecine.net.socket.getaddrinfo", getaddrinfo)
+
+    async def story():
+        resolve = _SystemResolver()
+        given_up = [asyncio.create_task(resolve(f"{n}.slow.test", 80)) for n in range(6)]
+        for _ in range(4):
+            await asyncio.to_thread(called.acquire, timeout=10)
+        for task in given_up:
+            task.cancel()
+        await asyncio.gather(*given_up, return_exceptions=True)
+        later = asyncio.create_task(resolve("later.slow.test", 80))
+        await asyncio.sleep(0)
+        assert len(asked) == 4
+        over.set()
+        with pytest.raises(OSError, match="no such host"):
+            await later
+        assert asked[4:] == ["later.slow.test"]
+
+    run(story())
+
+
+@pytest.mark.parametrize("name", ["localhost", "x.LOCAL.", "a.b.internal", "nas", "h.home.arpa"])
+def test_an_inner_name_does_not_go_to_the_proxy_when_it_cannot_be_looked_up(run, name):
+    net = client({name.lower(): [OSError("no such host")]}, proxy="http://127.0.0.1:9")
+    with pytest.raises(FetchRefused, match="TELECINE_NET_ALLOW"):
+        run(fetch(net, f"http://{name}/"))

@@ -1,4 +1,5 @@
 import ipaddress
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,27 @@ def test_openrouter_is_there_when_its_key_is(load):
     assert found.base_url == "https://openrouter.ai/api/v1"
 
 
+@pytest.mark.parametrize("variable", ["GEMINI_API_KEY", "GOOGLE_API_KEY"])
+def test_gemini_is_there_when_one_of_its_keys_is(load, variable):
+    found = load(environ={variable: "k"}).providers["gemini"]
+    assert (found.type, found.api_key, found.api_key_env) == ("gemini", "k", variable)
+    assert found.base_url == "https://generativelanguage.googleapis.com"
+
+
+def test_of_geminis_two_keys_its_own_counts(load):
+    environ = {"GEMINI_API_KEY": "a", "GOOGLE_API_KEY": "b"}
+    assert load("[providers.gemini]", environ=environ).providers["gemini"].api_key == "a"
+    text = '[providers.gemini]\napi_key_env = "GOOGLE_API_KEY"'
+    assert load(text, environ=environ).providers["gemini"].api_key == "b"
+
+
+def test_anthropic_is_there_only_when_it_is_asked_for(load):
+    environ = {"ANTHROPIC_API_KEY": "k"}
+    assert "anthropic" not in load(environ=environ).providers
+    found = load("[providers.anthropic]", environ=environ).providers["anthropic"]
+    assert (found.api_key, found.base_url) == ("k", "https://api.anthropic.com")
+
+
 def test_a_configured_provider_takes_its_key_from_the_variable_it_names(load):
     text = '[providers.mine]\ntype = "openai"\nbase_url = "http://gpu:8000/v1/"\napi_key_env = "K"'
     found = load(text, environ={"K": "secret"}).providers["mine"]
@@ -123,26 +145,98 @@ def test_a_provider_whose_variable_is_not_set_is_there_without_a_key(load):
     assert (found.api_key, found.api_key_env) == (None, "OPENROUTER_API_KEY")
 
 
-def test_what_this_version_does_not_have_is_valid_and_said(load):
+def test_files_are_kept_in_the_data_folder_a_folder_or_a_bucket(load):
+    assert load("").storage_dir == load("").data.dir / "objects"
+    found = load('[storage]\nurl = "file:///mnt/all%20nodes"')
+    assert found.storage_dir == Path("/mnt/all nodes")
+    assert load('[storage]\nurl = "s3://bucket/videos"').storage.folder is None
+
+
+@pytest.mark.parametrize("url", ["file://relative", "ftp://x/y", "file:///a b"])
+def test_a_place_for_files_that_is_none_is_told(load, url):
+    with pytest.raises(SettingsError, match=r"storage\.url: must be s3://"):
+        load(f'[storage]\nurl = "{url}"')
+
+
+# ---------------------------------------------------------------- what models take and cost
+
+
+def test_the_operator_says_what_a_model_takes_and_costs(load):
     text = """
-        [database]
-        url = "postgresql://user:pw@db/telecine"
-        [storage]
-        url = "s3://bucket/videos"
-        [providers.gemini]
         [providers.vllm]
         type = "openai"
         base_url = "http://gpu:8000/v1"
-        video = "frames"
+        [models.catalog."vllm/Qwen/Qwen3-VL-8B-Instruct"]
+        video = ["file", "frames"]
+        hears = false
+        max_bytes = "20 MB"
+        max_seconds = 90
+        price_prompt = "0.05"
+        price_completion = 0.1
     """
-    said = settings.unsupported(load(text))
-    assert [each.split(":")[0] for each in said] == [
-        "database.url",
-        "storage.url",
-        "providers.gemini",
-        "providers.vllm",
-    ]
-    assert settings.unsupported(load("")) == []
+    found = load(text).models.catalog["vllm/Qwen/Qwen3-VL-8B-Instruct"]
+    assert (found.video, found.hears, found.max_bytes) == (("file", "frames"), False, 20_000_000)
+    assert (found.price_prompt, found.price_completion) == (Decimal("0.05"), Decimal("0.1"))
+    assert (found.max_videos, found.price_audio) == (None, None)
+
+
+def test_a_model_of_a_provider_whose_key_is_elsewhere_may_be_set_here(load):
+    text = '[models.catalog."openrouter/a/b"]\nmax_videos = 2'
+    assert load(text).models.catalog["openrouter/a/b"].max_videos == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[models]\ncatalog = 3", "line 2: models.catalog: must be tables such as"),
+        ("[models.catalog]\n'local/x' = 3", "line 2: models.catalog.local/x: must be a table"),
+        ("[models.catalog.'vlm/x']", "line 1: models.catalog.vlm/x: must be a table named"),
+        ("[models.catalog.gemini]", "line 1: models.catalog.gemini: must be a table named"),
+        ("[models.catalog.'gemini/x']\nvidoe = []", "line 2: models.catalog.gemini/x.vidoe is not a setting; did you mean models.catalog.gemini/x.video?"),
+        ("[models.catalog.'gemini/x']\nvideo = ['film']", "line 2: models.catalog.gemini/x.video"),
+        ("[models.catalog.'gemini/x']\nvideo = ['url', 'url']", "line 2: models.catalog.gemini/x.video"),
+        ("[models.catalog.'gemini/x']\nprice_prompt = 'cheap'", "line 2: models.catalog.gemini/x.price_prompt"),
+        ("[models.catalog.'gemini/x']\nprice_prompt = -1", "line 2: models.catalog.gemini/x.price_prompt"),
+        ("[models.catalog.'gemini/x']\nprice_prompt = nan", "line 2: models.catalog.gemini/x.price_prompt"),
+        ("[models.catalog.'gemini/x']\nprice_prompt = 1", "line 1: models.catalog.gemini/x: price_prompt and price_completion go together"),
+        ("[models.catalog.'gemini/x']\nprice_audio = 1", "line 1: models.catalog.gemini/x: price_prompt and price_completion are missing"),
+        ("[models.catalog.'local/report']\nhears = true", "line 1: models.catalog.local/report: what embedded models take cannot be set"),
+        ("[providers.local]\nvideo = 'frames'", "line 2: providers.local.video: the embedded models"),
+        ("[models]\ncatalogue = 3", "line 2: models.catalogue is not a setting; did you mean models.catalog?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_catalog_is_told_with_its_line(problems, tmp_path, text, said):
+    told = problems(text)
+    assert any(f"{tmp_path}/telecine.toml, {said}" in each for each in told), told
+
+
+# ---------------------------------------------------------------- Kubernetes
+
+
+def test_what_kubernetes_tells_of_a_service_of_our_name_is_no_setting(load, caplog):
+    environ = {
+        "TELECINE_SERVER_SERVICE_HOST": "10.0.0.7",
+        "TELECINE_SERVER_SERVICE_PORT": "8484",
+        "TELECINE_SERVER_SERVICE_PORT_HTTP": "8484",
+        "TELECINE_SERVER_PORT": "tcp://10.0.0.7:8484",
+        "TELECINE_SERVER_PORT_8484_TCP": "tcp://10.0.0.7:8484",
+        "TELECINE_SERVER_PORT_8484_TCP_PROTO": "tcp",
+        "TELECINE_SERVER_PORT_8484_TCP_PORT": "8484",
+        "TELECINE_SERVER_PORT_8484_TCP_ADDR": "10.0.0.7",
+        "TELECINE_DATABASE_PORT": "tcp://10.0.0.8:5432",
+        "TELECINE_DATABASE_SERVICE_HOST": "10.0.0.8",
+        "TELECINE_JOBS_SLOTS": "3",
+    }
+    found = load(environ=environ)
+    assert (found.server.port, found.jobs.slots) == (8484, 3)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "TELECINE_SERVER_PORT," in said
+    assert "TELECINE_JOBS_SLOTS" not in said
+
+
+def test_a_port_is_still_taken_from_the_environment(load, problems):
+    assert load(environ={"TELECINE_SERVER_PORT": "9"}).server.port == 9
+    assert problems(environ={"TELECINE_SERVER_PORT": "http://x"})
 
 
 # ---------------------------------------------------------------- secrets

@@ -8,7 +8,16 @@ import { Button, ErrorNote, Spinner } from "./ui/basics";
 export type PageProps = { rest: string; query: URLSearchParams };
 type Page = { path: string; name: string; load: () => Promise<{ default: ComponentType<PageProps> }> };
 
-const PAGES: readonly Page[] = [];
+const PAGES: readonly Page[] = [
+  { path: "/ui/playground", name: "Playground", load: () => import("./pages/playground") },
+  { path: "/ui/sandbox", name: "Sandbox", load: () => import("./pages/sandbox") },
+  { path: "/ui/requests", name: "Requests", load: () => import("./pages/requests") },
+  { path: "/ui/usage", name: "Usage", load: () => import("./pages/usage") },
+  { path: "/ui/keys", name: "Keys", load: () => import("./pages/keys") },
+  { path: "/ui/files", name: "Files", load: () => import("./pages/files") },
+  { path: "/ui/webhooks", name: "Webhooks", load: () => import("./pages/webhooks") },
+  { path: "/ui/providers", name: "Providers", load: () => import("./pages/providers") },
+];
 
 export function App() {
   return (
@@ -25,6 +34,7 @@ function Frame() {
   const page = PAGES.find((each) => path === each.path || path.startsWith(`${each.path}/`));
   useEffect(() => {
     document.title = page ? `${page.name} · Telecine` : "Telecine";
+    document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   }, [page]);
   return (
     <>

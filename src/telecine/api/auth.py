@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from decimal import Decimal
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from telecine.api.addressing import header
 from telecine.errors import Forbidden
-from telecine.keys import CdnToken, KeyInfo, NewKey
-from telecine.models import Caller
+from telecine.keys import COMMAND, UNLIMITED, CdnToken, KeyInfo, NewKey, may
+from telecine.models import Caller, KeyLimits
 
 # Who calls when no key is asked for.
 LOCAL = Caller("local", frozenset({"API", "ADMIN"}))
@@ -33,15 +34,39 @@ class KeyRing(Protocol):
 
     async def is_valid(self, key_id: str) -> bool: ...
 
+    async def admit(self, caller: Caller) -> None: ...
+
+    async def audit(self, by: str, action: str, subject: str = "", **detail: Any) -> None: ...
+
     def token(self, caller: Caller, apps: Iterable[str], seconds: int) -> str: ...
 
     def cdn_token(self, caller: Caller) -> CdnToken: ...
 
     def session(self, caller: Caller) -> str: ...
 
-    async def create(self, alias: str = "", scopes: Iterable[str] = ("API",)) -> NewKey: ...
+    async def create(
+        self,
+        alias: str = "",
+        scopes: Iterable[str] = ("API",),
+        *,
+        expires_at: float | None = None,
+        limits: KeyLimits = UNLIMITED,
+        by: str = COMMAND,
+    ) -> NewKey: ...
 
-    async def revoke(self, key_id: str) -> None: ...
+    async def limit(
+        self,
+        key_id: str,
+        *,
+        alias: str,
+        expires_at: float | None,
+        limits: KeyLimits,
+        by: str = COMMAND,
+    ) -> None: ...
+
+    async def revoke(self, key_id: str, *, by: str = COMMAND) -> None: ...
+
+    async def spent(self, key_id: str, limits: KeyLimits) -> Decimal: ...
 
     async def list(self) -> Sequence[KeyInfo]: ...
 
@@ -54,8 +79,11 @@ class OpenKeys:
         self.cdn_token = keys.cdn_token
         self.session = keys.session
         self.create = keys.create
+        self.limit = keys.limit
         self.revoke = keys.revoke
         self.list = keys.list
+        self.spent = keys.spent
+        self.audit = keys.audit
 
     async def check(
         self, authorization: str | None, *, query_token: str | None = None, app: str | None = None
@@ -67,6 +95,9 @@ class OpenKeys:
 
     async def is_valid(self, key_id: str) -> bool:
         return True
+
+    async def admit(self, caller: Caller) -> None:
+        return None
 
 
 class Guard:
@@ -101,6 +132,17 @@ class _Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["telecine.caller"] = await self._guard.check(scope)
         await self._app(scope, receive, send)
+
+
+def admin(app: ASGIApp) -> ASGIApp:
+    """Lets through keys with the scope ADMIN, behind a guard."""
+
+    async def admins_only(scope: Scope, receive: Receive, send: Send) -> None:
+        if not may(caller(scope), "ADMIN"):
+            raise Forbidden("This needs a key with the scope ADMIN")
+        await app(scope, receive, send)
+
+    return admins_only
 
 
 def caller(scope: Scope) -> Caller:

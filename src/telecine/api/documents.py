@@ -86,6 +86,10 @@ def _property(raw: dict[str, Any]) -> dict[str, Any]:
     plain = {name: value for name, value in raw.items() if name not in ("anyOf", "default")}
     if options:
         plain = {**options[0], **plain}
+    for bound in ("minimum", "maximum"):  # OpenAPI 3.0 says of a bound whether it is exclusive
+        exclusive = f"exclusive{bound.capitalize()}"
+        if exclusive in plain:
+            plain |= {bound: plain[exclusive], exclusive: True}
     if raw.get("default") is not None:
         plain["default"] = raw["default"]
     return plain
@@ -164,7 +168,7 @@ def _schemas(endpoint: Endpoint, given: str, made: str) -> dict[str, Any]:
         # OpenAI's own JSON: fal publishes no more of it than that
         return {given: {"type": "object", "additionalProperties": True}, made: {}}
     return {
-        given: schema(endpoint.input, endpoint.order, endpoint.title),
+        given: schema(endpoint.input, endpoint.fields, endpoint.title),
         made: schema(endpoint.output),
         "UsageInfo": schema(UsageInfo),
     }
@@ -343,7 +347,7 @@ def _llms(endpoint: Endpoint, *, run: str, queue: str) -> str:
         "example": wire.dumps(endpoint.example),
     }
     if endpoint.output is not None:
-        facts["input"] = _listed(schema(endpoint.input, endpoint.order))
+        facts["input"] = _listed(schema(endpoint.input, endpoint.fields))
         facts["output"] = _listed(schema(endpoint.output))
     answers, usage = (_OPENAI_ANSWERS, _OPENAI_CLIENTS) if endpoint.api else (_ANSWERS, _CLIENTS)
     return _LLMS.format(**facts, answers=answers.format(**facts), usage=usage.format(**facts))

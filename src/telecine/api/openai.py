@@ -19,7 +19,7 @@ from starlette.routing import Route, Router, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from telecine import endpoints, openai, wire
-from telecine.api import failures, own, sse, stream
+from telecine.api import failures, sse, stream
 from telecine.api.auth import Guard
 from telecine.api.callers import while_connected
 from telecine.api.parts import Parts
@@ -78,12 +78,9 @@ class Models:
 
     async def every(self, _request: HTTPRequest) -> Response:
         """`GET .../models`: of the providers that can be asked just now."""
-        listed = await own.listed(self._registry)
+        found = await self._registry.offers()
         models = [
-            _model(f"{provider}/{model.id}", provider)
-            for provider, models in listed.items()
-            if not isinstance(models, str)
-            for model in models
+            _model(offer.name, offer.provider) for each in found.values() for offer in each.offers
         ]
         return _json({"object": "list", "data": models})
 

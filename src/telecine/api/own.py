@@ -1,27 +1,32 @@
-"""Telecine's own API under /telecine/v1/: requests with their receipts, and models."""
+"""Telecine's own API under /telecine/v1/: requests with their receipts, models, estimates."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from telecine import wire
-from telecine.api import auth
+from telecine import endpoints
+from telecine.api.answers import flag, reply, time_of, visible
+from telecine.api.callers import while_connected
 from telecine.api.parts import Parts
-from telecine.db.base import Row, Transaction
-from telecine.errors import BadRequest, NotFound, ProviderError
-from telecine.providers.base import Model, Provider
-from telecine.providers.registry import Registry
+from telecine.api.requests import received
+from telecine.db.base import Transaction
+from telecine.errors import BadRequest, InputError, NotFound
+from telecine.inference import Planned
+from telecine.media import plan
+from telecine.models import Request as Asked
+from telecine.providers.catalog import Price
+from telecine.providers.registry import Offer, Wanted
 
 _TIMES = ("created_at", "started_at", "finished_at", "ended_at", "at")
-_MODELS_SECONDS = 10.0
-_MOST = 2**63 - 1
+_DEFAULT = "openrouter/router/video"
 
 
 class Own:
@@ -34,22 +39,22 @@ class Own:
     async def request(self, request: Request) -> Response:
         """One request: input, attempts, log, answer, receipt, what it cost."""
         request_id = request.path_params["id"]
-        who = _who(request)
+        who = visible(request)
 
         async def operation(tx: Transaction) -> dict[str, Any] | None:
             row = await tx.fetch_one("request_story", id=request_id, **who)
             if row is None:
                 return None
             return {
-                **_shown(row),
+                **shown(row),
                 "attempts": [
-                    _shown(r) for r in await tx.fetch("request_attempts", request_id=request_id)
+                    shown(r) for r in await tx.fetch("request_attempts", request_id=request_id)
                 ],
                 "usage": [
-                    _shown(r) for r in await tx.fetch("request_entries", request_id=request_id)
+                    shown(r) for r in await tx.fetch("request_entries", request_id=request_id)
                 ],
                 "logs": [
-                    _shown(r, without=("seq",))
+                    shown(r, without=("seq",))
                     for r in await tx.fetch("logs_after", request_id=request_id, seq=0)
                 ],
             }
@@ -57,101 +62,161 @@ class Own:
         story = await self._db.read(operation)
         if story is None:
             raise NotFound(f"Request {request_id[:100]} not found")
-        return _json(story)
-
-    async def requests(self, request: Request) -> Response:
-        """The newest first; `next_cursor` of one page is `cursor` of the next."""
-        limit = _whole(request, "limit", default=50, most=200)
-        before = _whole(request, "cursor", default=_MOST, most=_MOST)
-        who = _who(request)
-
-        async def operation(tx: Transaction) -> list[Row]:
-            return await tx.fetch("requests_page", before=before, limit=limit + 1, **who)
-
-        rows = await self._db.read(operation)
-        has_more = len(rows) > limit
-        rows = rows[:limit]
-        return _json(
-            {
-                "requests": [_shown(row, without=("seq",)) for row in rows],
-                "next_cursor": str(rows[-1]["seq"]) if has_more else None,
-                "has_more": has_more,
-            }
-        )
+        return reply(story)
 
     async def models(self, request: Request) -> Response:
         """Every model of every provider, by the name to ask for; and who could not be asked."""
-        found = await listed(self._registry)
-        return _json(
+        wanted = _wanted(request)
+        found = await self._registry.offers()
+        return reply(
             {
                 "models": [
-                    _model(name, model)
-                    for name, models in found.items()
-                    if not isinstance(models, str)
-                    for model in models
+                    described(offer)
+                    for each in found.values()
+                    for offer in each.offers
+                    if offer.meets(wanted)
                 ],
+                "aliases": dict(self._registry.aliases),
                 "unavailable": {
-                    name: models for name, models in found.items() if isinstance(models, str)
+                    name: each.problem for name, each in found.items() if each.problem is not None
                 },
             }
         )
 
 
-async def listed(registry: Registry) -> dict[str, list[Model] | str]:
-    """What each provider offers, or why it does not say."""
-    providers = registry.providers
-    found = await asyncio.gather(*map(_models, providers.values()))
-    return dict(zip(providers, found, strict=True))
+class Estimate:
+    """`POST /telecine/v1/estimate`: how a request would be sent, and what that may cost. Its videos
+    are fetched and looked at; no model is asked."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with received(self._parts, scope, receive, _DEFAULT, "run") as request:
+            async with while_connected(receive):
+                planned = await self._parts.inference.plan(_named(request))
+        await reply(estimated(planned))(scope, receive, send)
 
 
-async def _models(provider: Provider) -> list[Model] | str:
-    """What it offers, or why it does not say."""
-    try:
-        async with asyncio.timeout(_MODELS_SECONDS):
-            return await provider.models()
-    except TimeoutError:
-        return f"no answer within {_MODELS_SECONDS:.0f} seconds"
-    except ProviderError as error:
-        return error.message
+def _named(request: Asked) -> Asked:
+    """`request`, of the endpoint that its document names. Raises InputError."""
+    document = request.document
+    if not isinstance(document, Mapping) or document.get("endpoint") is None:
+        return request
+    named = document["endpoint"]
+    if not isinstance(named, str) or named not in endpoints.ENDPOINTS:
+        raise InputError(
+            f"Input should be one of {', '.join(endpoints.ENDPOINTS)}",
+            loc=("body", "endpoint"),
+            type="literal_error",
+            input=endpoints.brief(named),
+        )
+    rest = {name: value for name, value in document.items() if name != "endpoint"}
+    return replace(request, endpoint=named, document=rest)
 
 
-def _model(provider: str, model: Model) -> dict[str, Any]:
+def estimated(planned: Planned) -> dict[str, Any]:
+    """A plan and its price as JSON."""
+    price = planned.price
     return {
-        "model": f"{provider}/{model.id}",
-        "provider": provider,
-        "name": model.name or model.id,
-        "description": model.description,
-        "input_modalities": list(model.input_modalities),
-        "context_tokens": model.context_tokens,
-        "price_per_token": {"prompt": model.price_prompt, "completion": model.price_completion},
+        "model": planned.route.asked,
+        "provider": planned.route.provider.name,
+        "provider_model": planned.route.model,
+        "plan": plan.shown(planned.plan),
+        "warnings": list(planned.warnings),
+        "prompt_tokens": planned.prompt_tokens,
+        "cost": {
+            "low": _text(planned.cost_low),
+            "high": _text(planned.cost_high),
+            "source": price and price.source,
+            "dated": (price and price.dated) or None,
+        },
+        "price_per_token": _price(price),
     }
 
 
-def _shown(row: Mapping[str, Any], without: tuple[str, ...] = ()) -> dict[str, Any]:
+def _wanted(request: Request) -> Wanted:
+    most = request.query_params.get("max_price")
+    return Wanted(
+        video=flag(request, "video"),
+        audio=flag(request, "audio"),
+        images=flag(request, "images"),
+        max_price=None if most is None else _dollars(most),
+        search=request.query_params.get("search", ""),
+    )
+
+
+def _dollars(text: str) -> Decimal:
+    try:
+        amount = Decimal(text[:40])
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not (amount.is_finite() and amount >= 0):
+        raise BadRequest("max_price must be US dollars per million prompt tokens")
+    return amount
+
+
+def described(offer: Offer) -> dict[str, Any]:
+    """A model as JSON: what to ask for, what it takes, what it costs."""
+    model, takes = offer.model, offer.capabilities
+    return {
+        "model": offer.name,
+        "provider": offer.provider,
+        "name": model.name or model.id,
+        "description": model.description,
+        "input_modalities": list(model.input_modalities),
+        "context_tokens": takes.context_tokens if takes else model.context_tokens,
+        "takes": takes
+        and {
+            "video": list(takes.delivery),
+            "images": list(takes.images),
+            "audio": list(takes.audio),
+            "pdfs": takes.pdfs,
+            "hears_videos": offer.hears_videos,
+            "options": sorted(takes.options),
+            "max_videos": takes.max_videos,
+            "max_seconds": takes.max_seconds,
+            "max_bytes": takes.max_bytes,
+            "max_images": takes.max_images,
+            "max_output_tokens": takes.max_output_tokens,
+        },
+        "price_per_token": _price(offer.price),
+    }
+
+
+def _price(price: Price | None) -> dict[str, Any] | None:
+    """Decimals as text; what has no price of its own is null."""
+    if price is None:
+        return None
+    names = ("prompt", "completion", "cached", "audio", "image")
+    return {
+        **{name: _text(getattr(price, name)) for name in names},
+        "request": _text(price.request),
+        "tiers": [
+            {
+                "min_prompt_tokens": tier.min_prompt_tokens,
+                **{name: _text(getattr(tier, name)) for name in names},
+            }
+            for tier in price.tiers
+        ],
+        "source": price.source,
+        "dated": price.dated or None,
+    }
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else f"{amount:f}"
+
+
+def shown(row: Mapping[str, Any], without: tuple[str, ...] = ()) -> dict[str, Any]:
     """A row as JSON: times in ISO 8601, stored JSON as what it says."""
     shown = {name: value for name, value in row.items() if name not in without}
     for name in _TIMES:
         if shown.get(name) is not None:
-            shown[name] = wire.timestamp(datetime.fromtimestamp(shown[name], UTC))
+            shown[name] = time_of(shown[name])
     for name in ("input", "result_body", "receipt"):
         if shown.get(name) is not None:
             shown[name] = json.loads(shown[name])
     if "id" in shown:
         shown["request_id"] = shown.pop("id")
     return shown
-
-
-def _who(request: Request) -> dict[str, Any]:
-    caller = auth.caller(request.scope)
-    return {"key_id": caller.key_id, "is_admin": int("ADMIN" in caller.scopes)}
-
-
-def _whole(request: Request, name: str, *, default: int, most: int) -> int:
-    text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) <= most):
-        raise BadRequest(f"{name} must be a whole number from 1 to {most}")
-    return int(text)
-
-
-def _json(document: Any) -> Response:
-    return Response(wire.dumps(document), media_type="application/json")

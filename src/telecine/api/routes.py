@@ -11,22 +11,26 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from telecine import endpoints
 from telecine.api import (
+    console,
     documents,
     openai,
     own_document,
+    own_keys,
     pages,
     platform,
     queue,
+    sandboxes,
     sessions,
     tokens,
     uploads,
     webhooks,
 )
 from telecine.api.addressing import RESERVED, Addressing
+from telecine.api.attempts import Attempts
 from telecine.api.auth import Guard, OpenKeys, OwnMachineOnly
 from telecine.api.edge import Edge
 from telecine.api.health import Health
-from telecine.api.own import Own
+from telecine.api.own import Estimate, Own
 from telecine.api.parts import Parts
 from telecine.api.run import Run
 from telecine.api.stream import Stream
@@ -61,12 +65,15 @@ def _routes(parts: Parts) -> list[BaseRoute]:
         # fal's Platform API.
         *platform.routes(parts, guard),
         # Telecine's own API.
-        Route("/telecine/v1/requests", keyed(own.requests), methods=["GET"]),
+        *console.routes(parts, guard),
         Route("/telecine/v1/requests/{id}", keyed(own.request), methods=["GET"]),
         Route("/telecine/v1/models", keyed(own.models), methods=["GET"]),
+        Route("/telecine/v1/estimate", guard(Estimate(parts)), methods=["POST"]),
         Route("/telecine/v1/openapi.json", own_document.openapi, methods=["GET"]),
         *webhooks.routes(guard, parts.deliveries, parts.signing_keys),
         *sessions.routes(parts),
+        *own_keys.routes(guard, parts),
+        *sandboxes.routes(parts, guard),
         # For everybody.
         *pages.routes(health),
         Route("/health", health.health),
@@ -86,7 +93,7 @@ def application(parts: Parts) -> ASGIApp:
     _check_endpoints()
     router = Router(_routes(parts), redirect_slashes=False, default=_no_such_path)
     app: ASGIApp = Addressing(_Within(router, parts), public_url=parts.public_url)
-    app = sessions.Sessions(app)
+    app = Attempts(sessions.Sessions(app))
     return Edge(OwnMachineOnly(app) if parts.is_open else app)
 
 

@@ -79,6 +79,7 @@ class _Sessions:
         if not key.isascii():
             raise AuthError("invalid key credentials")
         caller = await self._keys.check(f"Key {key.strip()}")
+        await self._keys.audit(caller.key_id, "session.started", address=_address(request))
         answer = JSONResponse({"key_id": caller.key_id, "scopes": sorted(caller.scopes)})
         _set(answer, request, self._keys.session(caller), SESSION_SECONDS)
         return answer
@@ -87,6 +88,10 @@ class _Sessions:
         answer = Response(status_code=204)
         _set(answer, request, "", 0)
         return answer
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _set(answer: Response, request: Request, token: str, seconds: int) -> None:

@@ -28,13 +28,24 @@ from telecine.api.intake import chunks, read_object
 from telecine.api.lifecycle import lifecycle
 from telecine.errors import AuthError, BadRequest, Forbidden, InputError, NotFound
 from telecine.files import File, Initiated, spooled
+from telecine.keys import may
 from telecine.models import Caller
 
 _STORAGE_TYPES = frozenset({None, "fal-cdn-v3", "fal-cdn", "gcs"})
 _MAX_LIST_BYTES = 2 * 1024 * 1024  # 10,000 parts with their etags
 
+_BYTES = "application/octet-stream"
 _CONTENT_TYPE = re.compile(
     r"[\w.+-]{1,60}/[\w.+-]{1,60}(?:; ?[\w.+-]{1,40}=[\w.+-]{1,60}){0,3}", re.ASCII
+)
+# What no browser runs, styles a page with or lays out as one. Whatever else an upload claims to be,
+# it is bytes to its readers: a script of ours is what `script-src 'self'` would let run.
+_INERT = re.compile(
+    r"(?:video|audio)/"
+    r"|image/(?:png|jpeg|gif|webp|avif|bmp|tiff|heic|heif)(?:;|$)"
+    r"|text/(?:plain|csv|vtt)(?:;|$)"
+    r"|application/(?:json|pdf|zip|x-subrip|octet-stream)(?:;|$)",
+    re.IGNORECASE,
 )
 _SHOWN = re.compile(r"(?:video|audio)/|image/(?:png|jpeg|gif|webp|avif|bmp)(?:;|$)", re.IGNORECASE)
 
@@ -147,13 +158,14 @@ async def cdn_complete(request: Request) -> Response:
 
 async def get(request: Request) -> Response:
     """The file, or one range of it. A page that a stranger uploaded must not run as ours: what a
-    browser would do more with than show or play it is a download."""
+    browser would do more with than show or play it is a download, and of a type that is none of
+    a page's parts."""
     files = request.app.state.parts.files
     file = await _readable(request)
     etag = f'"{file.sha256}"'
     disposition = "inline" if _SHOWN.match(file.content_type) else "attachment"
     headers = {
-        "content-type": file.content_type,
+        "content-type": file.content_type if _INERT.match(file.content_type) else _BYTES,
         "content-disposition": f'{disposition}; filename="{file.name}"',
         "content-security-policy": "sandbox",
         "x-content-type-options": "nosniff",
@@ -238,6 +250,8 @@ async def _owner(request: Request) -> Caller:
     )
     if caller.apps is not None:
         raise Forbidden("This token only calls endpoints; uploads need a key.")
+    if not may(caller, "FILES"):
+        raise Forbidden("This key handles no files: it has not the scope FILES")
     return caller
 
 
@@ -320,4 +334,4 @@ def _text(document: dict[str, Any], name: str) -> str | None:
 
 
 def _content_type(text: str | None) -> str:
-    return text if text and _CONTENT_TYPE.fullmatch(text) else "application/octet-stream"
+    return text if text and _CONTENT_TYPE.fullmatch(text) else _BYTES

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, get_args
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, request_response
 
-from telecine import wire
 from telecine.api import auth
+from telecine.api.answers import page, reply, time_of, whole
 from telecine.api.auth import Guard
 from telecine.errors import BadRequest, NotFound
 from telecine.jobs.deliveries import MOST, Deliveries, DeliveryState, Told
@@ -44,37 +43,36 @@ class _Handlers:
     async def jwks(self, request: Request) -> Response:
         """Every key that a delivery may be signed by, as RFC 8037 has it."""
         headers = {"cache-control": f"public, max-age={_KEYS_SECONDS}"}
-        return _json(self._keys.jwks(), headers=headers)
+        return reply(self._keys.jwks(), headers=headers)
 
     async def page(self, request: Request) -> Response:
         """The newest first; `next_cursor` of one page is `cursor` of the next."""
-        limit = _whole(request, "limit", default=50, most=200)
+        limit = whole(request, "limit", default=50, most=200)
         rows = await self._deliveries.page(
             key_id=_whose(request),
             request_id=request.query_params.get("request_id"),
             state=_state(request),
-            before=_whole(request, "cursor", default=MOST, most=MOST),
+            before=whole(request, "cursor", default=MOST, most=MOST),
             limit=limit + 1,
         )
         has_more = len(rows) > limit
         rows = rows[:limit]
-        return _json(
+        return reply(
             {
                 "deliveries": [_delivery(row) for row in rows],
-                "next_cursor": str(rows[-1]["id"]) if has_more else None,
-                "has_more": has_more,
+                **page(str(rows[-1]["id"]) if has_more else None),
             }
         )
 
     async def one(self, request: Request) -> Response:
         """One delivery with all its attempts."""
-        return _json(_story(await self._deliveries.find(_id(request), key_id=_whose(request))))
+        return reply(_story(await self._deliveries.find(_id(request), key_id=_whose(request))))
 
     async def replay(self, request: Request) -> Response:
         """Deliver once more; the answer is the delivery that does it."""
         whose = _whose(request)
         again = await self._deliveries.replay(_id(request), key_id=whose)
-        return _json(_story(await self._deliveries.find(again, key_id=whose)), status=202)
+        return reply(_story(await self._deliveries.find(again, key_id=whose)), status=202)
 
 
 def _story(told: Told) -> dict[str, Any]:
@@ -94,13 +92,9 @@ def _delivery(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: _time(value) if name in _TIMES and value is not None else value
+        name: time_of(value) if name in _TIMES and value is not None else value
         for name, value in row.items()
     }
-
-
-def _time(seconds: float) -> str:
-    return wire.timestamp(datetime.fromtimestamp(seconds, UTC))
 
 
 def _whose(request: Request) -> str | None:
@@ -123,16 +117,3 @@ def _state(request: Request) -> DeliveryState | None:
     if given is not None:
         raise BadRequest(f"state must be one of {', '.join(_STATES)}")
     return None
-
-
-def _whole(request: Request, name: str, *, default: int, most: int) -> int:
-    text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) <= most):
-        raise BadRequest(f"{name} must be a whole number from 1 to {most}")
-    return int(text)
-
-
-def _json(
-    document: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
-    return Response(wire.dumps(document), status, headers=headers, media_type="application/json")

@@ -10,7 +10,22 @@ from typing import Annotated
 import typer
 
 from telecine import __version__
-from telecine.cli import doctor, exec, keys, models, requests, run, serve, usage, webhooks  # noqa: A004
+from telecine.cli import (
+    backup,
+    doctor,
+    exec,  # noqa: A004
+    fake_upstream,
+    keys,
+    migrate,
+    models,
+    plan,
+    requests,
+    run,
+    serve,
+    usage,
+    webhooks,
+    worker,
+)
 from telecine.cli.common import Failed
 from telecine.errors import InputError, Problem, TelecineError
 from telecine.settings import SettingsError
@@ -25,7 +40,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
 app.command("run")(run.run)
+app.command("plan")(plan.plan)
 app.command("exec", context_settings={"allow_interspersed_args": False})(exec.exec_)
 app.add_typer(keys.app, name="keys")
 app.command("models")(models.models)
@@ -33,6 +50,10 @@ app.command("requests")(requests.requests)
 app.command("usage")(usage.usage)
 app.add_typer(webhooks.app, name="webhooks")
 app.command("doctor")(doctor.doctor)
+app.command("fake-upstream")(fake_upstream.fake_upstream)
+app.command("migrate")(migrate.migrate)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 
 
 @app.callback(invoke_without_command=True)

@@ -11,11 +11,12 @@ from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 import typer
 
 from telecine import settings
-from telecine.settings import Settings, SettingsError
+from telecine.settings import Settings
 
 T = TypeVar("T")
 
@@ -43,19 +44,17 @@ class Failed(Exception):
 def load(config: Path | None, data: Path | None = None, **flags: Any) -> Settings:
     """The settings that this command runs with. `flags` are named section_name.
 
-    Raises SettingsError, also for what is valid but not in this version.
+    Raises SettingsError.
     """
     named = {name.replace("_", ".", 1): value for name, value in flags.items()}
-    found = settings.load(config=config, flags={"data.dir": data, **named})
-    if missing := settings.unsupported(found):
-        raise SettingsError(missing)
-    return found
+    return settings.load(config=config, flags={"data.dir": data, **named})
 
 
 def secrets(settings: Settings) -> list[str]:
     """What must not stand in a log, whatever it looks like."""
     keys = [provider.api_key for provider in settings.providers.values()]
-    return [key for key in (*keys, settings.auth.bootstrap_key) if key]
+    logins = [urlsplit(url).password for url in (settings.database.url, settings.storage.url)]
+    return [key for key in (*keys, *logins, settings.auth.bootstrap_key) if key]
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

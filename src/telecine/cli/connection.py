@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 log = logging.getLogger("telecine.connection")
+
+_FULL_URL = re.compile(rb"[a-z][a-z0-9+.-]*://([^/?#]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +125,7 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._check_head()
         self._no_deadline()
         self._is_in_head = False
         self._idle_bytes = 0
@@ -131,6 +135,26 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         if is_stopping or self.parser.should_upgrade():
             self.cycle.keep_alive = False
+
+    def _check_head(self) -> None:
+        """Raises _Refused for what another server in front may read as something else."""
+        if reason := self._unclear():
+            raise _Refused(400, f"This is not HTTP as it should be: {reason}")
+
+    def _unclear(self) -> str | None:
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            return f"HTTP/{version} is not spoken here"
+        names = [name for name, _ in self.headers]
+        if version == "1.0" and b"transfer-encoding" in names:
+            return "HTTP/1.0 has no Transfer-Encoding"
+        if version == "1.1" and b"host" not in names:
+            return "the header Host is missing"
+        hosts = {value.lower() for name, value in self.headers if name == b"host"}
+        target = _FULL_URL.match(self.url)
+        if target and {target[1].lower()} != hosts:
+            return "the request target names another host than the header Host"
+        return None
 
     def on_body(self, body: bytes) -> None:
         self._idle_bytes = 0

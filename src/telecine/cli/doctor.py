@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,6 +17,7 @@ import typer
 from telecine import settings as table
 from telecine.cli import common
 from telecine.cli.common import AsJson, ConfigFile, DataDir
+from telecine.errors import TelecineError
 from telecine.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Finding:
 def doctor(as_json: AsJson = False, data: DataDir = None, config: ConfigFile = None) -> None:
     """Look at everything that serving needs. Exit code 1 if something is broken."""
     settings = table.load(config=config, flags={"data.dir": data})
-    findings = common.run(examine(settings, os.environ))
+    findings = common.run(examine(settings))
     if as_json:
         common.print_json([asdict(finding) for finding in findings])
     else:
@@ -48,13 +49,14 @@ def doctor(as_json: AsJson = False, data: DataDir = None, config: ConfigFile = N
         raise typer.Exit(1)
 
 
-async def examine(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
+async def examine(settings: Settings) -> list[Finding]:
     """Every finding, in an order that a reader can follow. Changes nothing."""
-    findings = [_settings(settings), *_unsupported(settings), _folder(settings.data.dir)]
+    findings = [_settings(settings), _folder(settings.data.dir)]
     findings += [_disk(settings), await _guarded("database", lambda: _database(settings))]
+    findings += [await _guarded("files", lambda: _files(settings))]
     findings += [await _guarded("media", lambda: _media(settings))]
     findings += await _providers(settings)
-    findings += _unused_keys(settings, environ)
+    findings += _missing_keys(settings)
     findings += [await _guarded("port", lambda: _port(settings))]
     return findings
 
@@ -71,10 +73,6 @@ async def _guarded(name: str, check: Callable[[], Awaitable[Finding]]) -> Findin
 def _settings(settings: Settings) -> Finding:
     where = settings.file or "no telecine.toml here or in the user's config folder: defaults"
     return Finding("settings", "ok", str(where))
-
-
-def _unsupported(settings: Settings) -> list[Finding]:
-    return [Finding("settings", "bad", says) for says in table.unsupported(settings)]
 
 
 def _folder(folder: Path) -> Finding:
@@ -105,6 +103,8 @@ def _disk(settings: Settings) -> Finding:
 
 
 async def _database(settings: Settings) -> Finding:
+    if settings.database.url:
+        return await _postgres(settings)
     from telecine.db.sqlite import SQLite
 
     file = settings.database_file
@@ -114,6 +114,42 @@ async def _database(settings: Settings) -> Finding:
         count = len(await db.read(lambda tx: tx.fetch("report_requests", limit=1000)))
     says = f"{file} opens, its schema is current" + ("" if count else "; no requests yet")
     return Finding("database", "ok", says)
+
+
+async def _postgres(settings: Settings) -> Finding:
+    from telecine.db import postgres
+
+    url = settings.database.url
+    where = postgres.shown_url(url)
+    try:
+        missing = await postgres.pending(url)
+    except TelecineError as error:
+        return Finding("database", "bad", error.message, "mend database.url, or start PostgreSQL")
+    if missing:
+        says = f"{where} answers; its schema wants {missing} migrations"
+        return Finding("database", "note", says, "telecine migrate, or start a server: it does it")
+    async with postgres.Postgres(url, connections=1) as db:
+        nodes = await db.read(lambda tx: tx.fetch("nodes_all"))
+    there = [node for node in nodes if node["silent"] < settings.jobs.lost_seconds]
+    slots = sum(node["slots"] for node in there)
+    says = f"{where} answers; {len(there)} nodes run {slots} jobs at once"
+    return Finding("database", "ok", says)
+
+
+async def _files(settings: Settings) -> Finding:
+    from telecine import app
+
+    if not settings.storage.url:
+        if not settings.database.url:
+            return Finding("files", "ok", f"in {settings.storage_dir}")
+        says = f"in {settings.storage_dir}: the files of this node are not there for others"
+        fix = "before a second node: storage.url, a bucket or a folder that all nodes see"
+        return Finding("files", "note", says, fix)
+    if settings.storage.folder:
+        says = f"in {settings.storage.folder}, which every node has to see under this name"
+        return Finding("files", "ok", says)
+    async with app.storage(settings):
+        return Finding("files", "ok", "the bucket answers")
 
 
 async def _media(settings: Settings) -> Finding:
@@ -130,12 +166,10 @@ async def _media(settings: Settings) -> Finding:
 
 
 async def _providers(settings: Settings) -> list[Finding]:
-    from telecine.cli.parts import opened_providers
+    from telecine.cli.parts import opened_registry
 
-    if table.unsupported(settings):
-        return []
-    async with opened_providers(settings) as providers:
-        return await asyncio.gather(*map(_provider, providers.values()))
+    async with opened_registry(settings) as registry:
+        return await asyncio.gather(*map(_provider, registry.providers.values()))
 
 
 async def _provider(provider: Provider) -> Finding:
@@ -143,19 +177,11 @@ async def _provider(provider: Provider) -> Finding:
     return Finding(provider.name, "ok" if health.is_ok else "bad", health.says, health.fix)
 
 
-def _unused_keys(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
-    """Keys that are not there, or are there and of no use in this version."""
-    findings = []
-    if not any(provider.type == "openrouter" for provider in settings.providers.values()):
-        fix = "export OPENROUTER_API_KEY=..."
-        findings.append(Finding("openrouter", "note", "no key; it has the video models", fix))
-    for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY"):
-        if environ.get(name):
-            says = f"{name} is set, but provider type gemini is not in this version"
-            fix = "reach Gemini models through OpenRouter"
-            findings.append(Finding("gemini", "note", says, fix))
-            break
-    return findings
+def _missing_keys(settings: Settings) -> list[Finding]:
+    if any(provider.type == "openrouter" for provider in settings.providers.values()):
+        return []
+    fix = "export OPENROUTER_API_KEY=..."
+    return [Finding("openrouter", "note", "no key; it has the video models", fix)]
 
 
 async def _port(settings: Settings) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,35 +13,36 @@ from telecine.cli.common import prepare
 from telecine.settings import Settings
 
 if TYPE_CHECKING:
-    from telecine.db.sqlite import SQLite
+    from telecine.db.base import Database
     from telecine.inference import Inference
     from telecine.keys import Keys
-    from telecine.providers.base import Provider
+    from telecine.providers.registry import Registry
 
 
 @asynccontextmanager
-async def opened_database(settings: Settings) -> AsyncIterator[SQLite]:
-    from telecine.db.sqlite import SQLite
+async def opened_database(settings: Settings) -> AsyncIterator[Database]:
+    from telecine import app
 
     prepare(settings.data.dir)
-    async with SQLite(settings.database_file) as db:
+    async with app.database(settings) as db:
         yield db
 
 
 @asynccontextmanager
 async def opened_keys(settings: Settings) -> AsyncIterator[Keys]:
-    from telecine.keys import Keys, load_secret
+    from telecine import app
+    from telecine.keys import Keys
 
     async with opened_database(settings) as db:
-        yield Keys(db=db, clock=time.time, secret=load_secret(settings.secret_file))
+        yield Keys(db=db, clock=time.time, secret=await app.secret(settings, db))
 
 
 @asynccontextmanager
-async def opened_providers(settings: Settings) -> AsyncIterator[Mapping[str, Provider]]:
+async def opened_registry(settings: Settings) -> AsyncIterator[Registry]:
     from telecine import app
 
     async with app.client(settings) as client, app.opened_registry(settings, client) as registry:
-        yield registry.providers
+        yield registry
 
 
 @asynccontextmanager

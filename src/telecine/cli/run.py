@@ -21,7 +21,7 @@ from telecine.cli.common import AsJson, ConfigFile, DataDir, Failed
 from telecine.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from telecine.models import Attachment, Event, Outcome
+    from telecine.models import Attachment, Event, Outcome, Request
     from telecine.settings import Settings
 
 ENDPOINT = "openrouter/router/video"
@@ -57,7 +57,7 @@ def run(
 
     With --json: output, usage and the receipt that says what the model was given.
     """
-    sources = [_source(name) for name in videos]
+    sources = [source(name) for name in videos]
     document: dict[str, Any] = {"prompt": prompt, "model": model, "receipt": as_json}
     settings = common.load(config, data)
     with Progress() as progress:
@@ -101,7 +101,7 @@ class _Printer:
         sys.stdout.flush()
 
 
-def _source(name: str) -> str | Path:
+def source(name: str) -> str | Path:
     """A URL as it is, anything else as the file it must be. Raises Failed."""
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:", name) and not Path(name).is_file():
         return name
@@ -122,12 +122,25 @@ async def _here(
 ) -> Answer:
     from telecine import wire
     from telecine.cli.parts import opened_inference
-    from telecine.models import Caller, Outcome, Request
+    from telecine.models import Outcome
+
+    request = request_for(document, sources)
+    outcome = Outcome()
+    async with opened_inference(settings) as inference:
+        async with aclosing(inference.run(request)) as events:
+            await _follow(events, outcome, printer)
+    answer: Answer = json.loads(wire.result(request, outcome).body)
+    return answer
+
+
+def request_for(document: dict[str, Any], sources: list[str | Path]) -> Request:
+    """A request of the command line's own: its files are read where they lie."""
+    from telecine.models import Caller, Request
 
     attachments = {uuid.uuid4().hex: _attachment(path) for path in sources if _is_path(path)}
     placeholders = iter(attachments)
-    urls = [next(placeholders) if _is_path(source) else source for source in sources]
-    request = Request(
+    urls = [next(placeholders) if _is_path(each) else each for each in sources]
+    return Request(
         id=str(uuid.uuid4()),
         endpoint=ENDPOINT,
         mode="stream",
@@ -135,12 +148,6 @@ async def _here(
         document={**document, "video_urls": urls},
         attachments=attachments,
     )
-    outcome = Outcome()
-    async with opened_inference(settings) as inference:
-        async with aclosing(inference.run(request)) as events:
-            await _follow(events, outcome, printer)
-    answer: Answer = json.loads(wire.result(request, outcome).body)
-    return answer
 
 
 async def _follow(events: AsyncGenerator[Event, None], outcome: Outcome, printer: _Printer) -> None:

@@ -72,7 +72,11 @@ def serve(
         )
     sockets = bind(settings.server.host, settings.server.port)
     tls_sockets = [] if tls_port is None else bind(settings.server.host, tls_port)
-    common.run(_serve(settings, sockets, tls_sockets))
+    try:
+        common.run(_serve(settings, sockets, tls_sockets))
+    finally:
+        for each in (*sockets, *tls_sockets):
+            each.close()
 
 
 def _is_loopback(host: str) -> bool:

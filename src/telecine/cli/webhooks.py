@@ -150,7 +150,18 @@ def rotate_key(
 ) -> None:
     """Bring in a new key. It is shown to receivers for a day before it signs; the old one stays
     valid for a week after that. Servers do it by themselves every 90 days."""
-    key = _keys(load(config, data)).rotate(at_once=now)
+    settings = load(config, data)
+
+    async def work() -> SigningKey:
+        from telecine import app
+
+        async with (
+            opened_database(settings) as db,
+            app.opened_signing_keys(settings, db) as keys,
+        ):
+            return keys.rotate(at_once=now)
+
+    key = run(work())
     typer.echo(f"{key.kid} signs from {moment(key.signs_from)}")
 
 

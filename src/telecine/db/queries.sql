@@ -6,14 +6,15 @@
 -- ================================================================ requests: arrival
 
 -- name: insert_request
--- A request as it arrives; `seq` becomes its place in the order of arrival.
+-- A request as it arrives; `seq` becomes its place in the order of arrival. Once.
 INSERT INTO requests (
-    id, endpoint, mode, key_id, model, state, priority, attempt, start_by, no_retry, store_io,
-    input, attachments, webhook_url, created_at, started_at, idempotency_key
+    id, endpoint, mode, key_id, model, lane, state, priority, attempt, start_by, no_retry, store_io,
+    input, attachments, webhook_url, created_at, started_at, idempotency_key, node
 ) VALUES (
-    :id, :endpoint, :mode, :key_id, :model, :state, :priority, :attempt, :start_by, :no_retry,
-    :store_io, :input, :attachments, :webhook_url, :created_at, :started_at, :idempotency_key
-);
+    :id, :endpoint, :mode, :key_id, :model, :lane, :state, :priority, :attempt, :start_by, :no_retry,
+    :store_io, :input, :attachments, :webhook_url, :created_at, :started_at, :idempotency_key, :node
+)
+ON CONFLICT (id) DO NOTHING;
 
 -- name: count_waiting
 -- How many requests wait.
@@ -30,7 +31,7 @@ SELECT id, created_at FROM requests WHERE key_id = :key_id AND idempotency_key =
 -- name: forget_idempotency_key
 -- Makes an outlived key free again.
 UPDATE requests SET idempotency_key = NULL
-WHERE key_id = :key_id AND idempotency_key = :idempotency_key;
+WHERE key_id = :key_id AND idempotency_key = :idempotency_key AND created_at <= :before;
 
 -- name: insert_pin
 -- Keeps an object for as long as the request is unfinished; nothing if the object is gone already.
@@ -45,49 +46,62 @@ DELETE FROM pins WHERE request_id = :request_id;
 
 -- ================================================================ requests: the gate
 
+-- name: running_of_key
+-- How many of a key's requests run now, of any mode.
+SELECT count(*) AS n FROM requests WHERE state = 'running' AND key_id = :key_id;
+
 -- name: count_running
 -- What runs now, of any mode, per key and model.
 SELECT key_id, model, mode, count(*) AS n FROM requests
 WHERE state = 'running' GROUP BY key_id, model, mode;
 
 -- name: first_waiting
--- The first :each due requests of every pair of key and model that has any. However deep the
+-- The first :each due requests of every pair of key and lane that has any. However deep the
 -- queue, it touches only those: a loose scan over the index hops from pair to pair.
 WITH RECURSIVE pair (seq) AS (
     SELECT * FROM (
         SELECT seq FROM requests WHERE state = 'queued'
-        ORDER BY key_id, model, priority, seq LIMIT 1
+        ORDER BY key_id, lane, priority, seq LIMIT 1
     ) AS first
     UNION ALL
     SELECT coalesce(
         (
             SELECT later.seq FROM requests AS later
             WHERE later.state = 'queued'
-              AND later.key_id = here.key_id AND later.model > here.model
-            ORDER BY later.model, later.priority, later.seq LIMIT 1
+              AND later.key_id = here.key_id AND later.lane > here.lane
+            ORDER BY later.lane, later.priority, later.seq LIMIT 1
         ),
         (
             SELECT later.seq FROM requests AS later
             WHERE later.state = 'queued' AND later.key_id > here.key_id
-            ORDER BY later.key_id, later.model, later.priority, later.seq LIMIT 1
+            ORDER BY later.key_id, later.lane, later.priority, later.seq LIMIT 1
         )
     )
     FROM pair JOIN requests AS here ON here.seq = pair.seq
 )
 SELECT waiting.seq, waiting.id, waiting.key_id, waiting.model, waiting.priority,
-       coalesce((SELECT served FROM turns WHERE turns.key_id = waiting.key_id), 0) AS served
+       coalesce((SELECT served FROM turns WHERE turns.key_id = waiting.key_id), 0) AS served,
+       (SELECT running FROM keys WHERE keys.id = waiting.key_id) AS most
 FROM pair
 JOIN requests AS head ON head.seq = pair.seq
 JOIN requests AS waiting ON waiting.seq IN (
     SELECT due.seq FROM requests AS due
-    WHERE due.state = 'queued' AND due.key_id = head.key_id AND due.model = head.model
+    WHERE due.state = 'queued' AND due.key_id = head.key_id AND due.lane = head.lane
       AND due.not_before <= :now
     ORDER BY due.priority, due.seq LIMIT :each
 );
 
+-- name: waiting_models
+-- Which models are waited for, and in which lane each lines up.
+SELECT DISTINCT model, lane FROM requests WHERE state = 'queued';
+
+-- name: change_lane
+-- Those that wait for a model line up somewhere else from now on: the settings are others.
+UPDATE requests SET lane = :lane WHERE state = 'queued' AND model = :model AND lane <> :lane;
+
 -- name: admit_request
 -- queued -> running: a new attempt begins, and its number is the fence of its finish.
-UPDATE requests SET state = 'running', attempt = attempt + 1, started_at = :now
+UPDATE requests SET state = 'running', attempt = attempt + 1, started_at = :now, node = ''
 WHERE id = :id AND state = 'queued';
 
 -- name: take_turn
@@ -107,6 +121,16 @@ SELECT 'due' AS what, '' AS id
 WHERE EXISTS (SELECT 1 FROM requests WHERE state = 'queued' AND not_before <= :now)
 UNION ALL
 SELECT 'stop', id FROM requests WHERE state = 'running' AND cancel_requested = 1;
+
+-- name: next_due
+-- When the next retry comes due, and the last one; when the next request is to have started.
+SELECT (SELECT min(not_before) FROM requests WHERE state = 'queued' AND not_before > :now) AS retry_at,
+       (SELECT max(not_before) FROM requests WHERE state = 'queued') AS last_retry_at,
+       (SELECT min(start_by) FROM requests WHERE state = 'queued' AND start_by > :now) AS start_by;
+
+-- name: mend_retries
+-- Makes due what no retry would be put off for so long: the clock was set back.
+UPDATE requests SET not_before = :now WHERE state = 'queued' AND not_before > :latest;
 
 -- name: queue_position
 -- How many start before this request if nothing else arrives, limits aside: in rounds, as the
@@ -131,11 +155,11 @@ WHERE line.state = 'queued' AND (line.priority, line.seq) < (mine.priority, mine
 -- ================================================================ requests: the run
 
 -- name: load_request
--- What a worker needs to run an admitted request.
+-- What a worker needs to run an admitted request; nothing if it runs on another node.
 SELECT id, endpoint, mode, key_id, attempt, failures, cancel_requested, no_retry, input,
        attachments, started_at,
        (SELECT coalesce(max(seq), 0) FROM logs WHERE request_id = requests.id) AS last_log
-FROM requests WHERE id = :id AND state = 'running';
+FROM requests WHERE id = :id AND state = 'running' AND node = :node;
 
 -- name: finish_request
 -- running (this attempt) -> succeeded | failed | cancelled. No row: somebody else was first.
@@ -145,7 +169,8 @@ UPDATE requests SET
     error = :error, error_type = :error_type, receipt = :receipt,
     inference_seconds = :inference_seconds,
     input = CASE WHEN store_io = 1 THEN input END,
-    expires_at = :now + CASE WHEN store_io = 1 THEN :keep_seconds ELSE :brief_seconds END
+    expires_at = CAST(:now AS DOUBLE PRECISION) + CASE WHEN store_io = 1
+        THEN CAST(:keep_seconds AS DOUBLE PRECISION) ELSE CAST(:brief_seconds AS DOUBLE PRECISION) END
 WHERE id = :id AND attempt = :attempt AND state = 'running'
 RETURNING webhook_url;
 
@@ -156,7 +181,8 @@ UPDATE requests SET
     status_code = :result_status, result_headers = :result_headers, result_body = :result_body,
     error = :error, error_type = :error_type,
     input = CASE WHEN store_io = 1 THEN input END,
-    expires_at = :now + CASE WHEN store_io = 1 THEN :keep_seconds ELSE :brief_seconds END
+    expires_at = CAST(:now AS DOUBLE PRECISION) + CASE WHEN store_io = 1
+        THEN CAST(:keep_seconds AS DOUBLE PRECISION) ELSE CAST(:brief_seconds AS DOUBLE PRECISION) END
 WHERE id = :id AND state = 'queued'
 RETURNING webhook_url;
 
@@ -189,13 +215,13 @@ VALUES (:request_id, :seq, :at, :level, :message)
 ON CONFLICT DO NOTHING;
 
 -- name: insert_ledger_entry
--- What an attempt used and cost. Append-only.
+-- What a call to a model used and cost. Append-only, but for a cost that was not known (settle_entry).
 INSERT INTO ledger (
     request_id, attempt, key_id, endpoint, mode, provider, model, at, prompt_tokens,
-    completion_tokens, total_tokens, cost, cost_source, upstream_id
+    completion_tokens, total_tokens, cost, cost_source, upstream_id, price_source, settle_at
 ) VALUES (
     :request_id, :attempt, :key_id, :endpoint, :mode, :provider, :model, :at, :prompt_tokens,
-    :completion_tokens, :total_tokens, :cost, :cost_source, :upstream_id
+    :completion_tokens, :total_tokens, :cost, :cost_source, :upstream_id, :price_source, :settle_at
 );
 
 
@@ -218,10 +244,16 @@ WHERE id = :id AND mode = 'queue';
 
 -- name: expire_payloads
 -- Forgets what some outlived requests said and were answered; who asked, when and how it went stays.
+-- Not while a webhook still waits that is to tell of the answer.
 UPDATE requests SET
     input = NULL, attachments = '{}', result_status = NULL, result_headers = NULL,
     result_body = NULL, receipt = NULL, error = NULL, webhook_url = NULL, expires_at = NULL
-WHERE id IN (SELECT id FROM requests WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit)
+WHERE id IN (
+    SELECT id FROM requests WHERE expires_at <= :now AND NOT EXISTS (
+        SELECT 1 FROM deliveries WHERE request_id = requests.id AND state = 'waiting'
+    )
+    ORDER BY expires_at LIMIT :limit
+)
 RETURNING id;
 
 -- name: delete_logs

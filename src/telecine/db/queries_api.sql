@@ -15,11 +15,3 @@ FROM attempts WHERE request_id = :request_id ORDER BY attempt;
 -- What a request used and cost, attempt by attempt.
 SELECT attempt, provider, model, at, prompt_tokens, completion_tokens, total_tokens, cost, cost_source
 FROM ledger WHERE request_id = :request_id ORDER BY id;
-
--- name: requests_page
--- The newest requests from before :before on.
-SELECT seq, id, endpoint, mode, key_id, model, state, attempt, created_at, started_at, finished_at,
-       inference_seconds, error, error_type
-FROM requests
-WHERE seq < :before AND (key_id = :key_id OR :is_admin = 1)
-ORDER BY seq DESC LIMIT :limit;

@@ -14,9 +14,9 @@ WHERE at >= :start AND at < :end
 ORDER BY at LIMIT 1;
 
 -- name: usage_between
--- What was used and what it cost, per endpoint and, if :by_key, per key.
+-- What was used and what it cost (decimal), per endpoint and, if :by_key, per key.
 SELECT endpoint, CASE WHEN :by_key = 1 THEN key_id ELSE '' END AS key_id, count(*) AS calls,
-       sum(CAST(cost AS NUMERIC)) AS cost, sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unknown
+       decimal_sum(cost) AS cost, sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unknown
 FROM ledger
 WHERE at >= :start AND at < :end
   AND (:endpoints = '' OR replace(:endpoints, ' ' || endpoint || ' ', '') <> :endpoints)

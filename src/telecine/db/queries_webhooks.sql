@@ -2,8 +2,11 @@
 
 -- name: insert_delivery
 -- A webhook that is due.
-INSERT INTO deliveries (request_id, url, host, state, next_at, created_at)
-VALUES (:request_id, :url, :host, 'waiting', :now, :now)
+INSERT INTO deliveries (request_id, key_id, url, host, state, next_at, created_at)
+VALUES (
+    :request_id, coalesce((SELECT key_id FROM requests WHERE id = :request_id), ''),
+    :url, :host, 'waiting', :now, :now
+)
 RETURNING id;
 
 
@@ -76,8 +79,11 @@ UPDATE deliveries SET state = :state, next_at = :next_at, ended_at = :ended_at
 WHERE id = :id AND attempts = :attempt AND state = 'waiting';
 
 -- name: open_delivery_attempts
--- Attempts whose outcome nobody wrote down.
-SELECT delivery_id AS id, attempt, at FROM delivery_attempts WHERE seconds IS NULL;
+-- Attempts whose outcome nobody wrote down, and whose time was over at :lost_by.
+SELECT open.delivery_id AS id, open.attempt, open.at
+FROM delivery_attempts AS open JOIN deliveries AS d ON d.id = open.delivery_id
+WHERE open.seconds IS NULL
+  AND (d.next_at <= :lost_by OR d.attempts > open.attempt OR d.state <> 'waiting');
 
 -- name: mend_deliveries
 -- Makes due what the schedule would never have put off so far: the clock was set back.
@@ -97,21 +103,36 @@ DELETE FROM deliveries WHERE id IN (
 SELECT d.id, d.request_id, d.url, d.state, d.attempts, d.next_at, d.created_at, d.ended_at,
        last.status, last.detail
 FROM deliveries AS d
-JOIN requests AS r ON r.id = d.request_id
 LEFT JOIN delivery_attempts AS last ON last.delivery_id = d.id AND last.attempt = d.attempts
-WHERE d.id < :before AND (:state = '' OR d.state = :state)
-  AND (r.key_id = :key_id OR :is_admin = 1)
+WHERE d.id < :before
 ORDER BY d.id DESC LIMIT :limit;
 
--- name: deliveries_of_request
--- The same for one request.
+-- name: deliveries_page_of_state
+-- The same for those in one state.
 SELECT d.id, d.request_id, d.url, d.state, d.attempts, d.next_at, d.created_at, d.ended_at,
        last.status, last.detail
 FROM deliveries AS d
-JOIN requests AS r ON r.id = d.request_id
+LEFT JOIN delivery_attempts AS last ON last.delivery_id = d.id AND last.attempt = d.attempts
+WHERE d.state = :state AND d.id < :before
+ORDER BY d.id DESC LIMIT :limit;
+
+-- name: deliveries_page_of_key
+-- The same for one key's, in one state or (empty) in any.
+SELECT d.id, d.request_id, d.url, d.state, d.attempts, d.next_at, d.created_at, d.ended_at,
+       last.status, last.detail
+FROM deliveries AS d
+LEFT JOIN delivery_attempts AS last ON last.delivery_id = d.id AND last.attempt = d.attempts
+WHERE d.key_id = :key_id AND d.id < :before AND (:state = '' OR d.state = :state)
+ORDER BY d.id DESC LIMIT :limit;
+
+-- name: deliveries_of_request
+-- The same for one request, for its own key or for an administrator.
+SELECT d.id, d.request_id, d.url, d.state, d.attempts, d.next_at, d.created_at, d.ended_at,
+       last.status, last.detail
+FROM deliveries AS d
 LEFT JOIN delivery_attempts AS last ON last.delivery_id = d.id AND last.attempt = d.attempts
 WHERE d.request_id = :request_id AND d.id < :before AND (:state = '' OR d.state = :state)
-  AND (r.key_id = :key_id OR :is_admin = 1)
+  AND (d.key_id = :key_id OR :is_admin = 1)
 ORDER BY d.id DESC LIMIT :limit;
 
 -- name: delivery_by_id

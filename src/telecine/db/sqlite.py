@@ -10,19 +10,20 @@ import contextlib
 import logging
 import os
 import queue
-import re
 import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar, cast
 
 from telecine.db.base import DatabaseFailed, Operation, Row, Transaction
+from telecine.db.statements import read_statements
 from telecine.errors import TelecineError
 
 _log = logging.getLogger("telecine.db")
@@ -313,28 +314,6 @@ def _drive(operation: Operation[T], transaction: Transaction) -> T:
     raise TypeError("a database operation may await nothing but its transaction")
 
 
-_NAME = re.compile(r"^-- name: *(\w+) *$", re.MULTILINE)
-
-
-def read_statements() -> dict[str, str]:
-    """The text of every statement of the .sql files beside this one, by its name."""
-    statements: dict[str, str] = {}
-    for file in resources.files("telecine.db").iterdir():
-        if not file.name.endswith(".sql"):
-            continue
-        _, *pieces = _NAME.split(file.read_text("utf-8"))
-        for name, body in zip(pieces[::2], pieces[1::2], strict=True):
-            if name in statements:
-                raise ValueError(f"{file.name}: there is a statement {name} already")
-            statements[name] = _without_comments(body)
-    return statements
-
-
-def _without_comments(body: str) -> str:
-    lines = (line for line in body.splitlines() if not line.lstrip().startswith("--"))
-    return "\n".join(lines).strip().removesuffix(";")
-
-
 # ---------------------------------------------------------------- the file
 
 
@@ -355,6 +334,7 @@ def _connect(path: Path, *, reader: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, cached_statements=256
     )
+    connection.create_aggregate("decimal_sum", 1, _DecimalSum)
     execute = connection.execute
     execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
     if reader:
@@ -366,6 +346,20 @@ def _connect(path: Path, *, reader: bool = False) -> sqlite3.Connection:
     execute("PRAGMA secure_delete = ON")
     execute("PRAGMA journal_size_limit = 67108864")
     return connection
+
+
+class _DecimalSum:
+    """Adds up decimals written as text, exactly; NULL: there were none."""
+
+    def __init__(self) -> None:
+        self._sum: Decimal | None = None
+
+    def step(self, value: Any, /) -> None:
+        if value is not None:
+            self._sum = Decimal(value) + (self._sum or 0)
+
+    def finalize(self) -> Any:
+        return None if self._sum is None else f"{self._sum:f}"
 
 
 def _truncate_log(path: Path) -> None:
@@ -408,6 +402,20 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def pending(path: Path) -> int:
+    """How many migrations are missing; changes nothing. Raises TelecineError."""
+    newest = max(int(name[:4]) for name, _ in _migrations())
+    if not path.exists():
+        return newest
+    try:
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        raise TelecineError(f"The database {path} cannot be opened: {error}") from error
+    return max(0, newest - int(version))
 
 
 def _migrations() -> list[tuple[str, str]]:

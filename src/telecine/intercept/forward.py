@@ -140,11 +140,14 @@ async def _exchange(session: aiohttp.ClientSession, asked: Asked, body: _Body, s
 def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Without what is between two neighbours alone, and what is set for each hop anew."""
     headers = [(name.lower(), value) for name, value in headers]
-    dropped = {*_HOP_BY_HOP, *_SET_HERE}
-    for name, value in headers:
-        if name == b"connection":
-            dropped |= {each.strip().lower() for each in value.split(b",")}
+    dropped = {*_HOP_BY_HOP, *_SET_HERE, *named_by_connection(headers)}
     return [(name, value) for name, value in headers if name not in dropped]
+
+
+def named_by_connection(headers: Headers) -> set[bytes]:
+    """The names of headers that the sender meant for the next hop alone."""
+    values = [value for name, value in headers if name == b"connection"]
+    return {each.strip().lower() for value in values for each in value.split(b",")}
 
 
 def value(headers: Headers, wanted: bytes) -> bytes:

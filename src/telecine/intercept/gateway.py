@@ -22,7 +22,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from yarl import URL
 
 from telecine.api.addressing import FAL_HOSTS
-from telecine.intercept.forward import Asked, Headers, Unreachable, forward, value
+from telecine.intercept.forward import (
+    Asked,
+    Headers,
+    Unreachable,
+    forward,
+    named_by_connection,
+    value,
+)
 from telecine.intercept.wayout import NoWay, WayOut
 
 log = logging.getLogger("telecine.intercept")
@@ -30,7 +37,8 @@ log = logging.getLogger("telecine.intercept")
 DOMAINS = ("fal.run", "fal.ai", "fal.media", "falrun.com")
 
 _REPLACED = frozenset({b"host", b"authorization", b"x-telecine-host"})
-_DROPPED = frozenset({b"cookie", b"proxy-authorization"})
+_DROPPED = frozenset({b"cookie", b"proxy-authorization", b"connection"})
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 # A download of somebody's public file needs no more; nothing else leaves.
 _DOWNLOAD = frozenset(
     {
@@ -172,7 +180,8 @@ class Gateway:
 
     def _asked(self, scope: Scope, host: str) -> Scope:
         """The same request, for Telecine, with its key in place of the program's."""
-        left_out = _REPLACED | _DROPPED
+        # A program that names a header in `Connection` has it left out further on: none of ours.
+        left_out = _REPLACED | _DROPPED | (named_by_connection(scope["headers"]) - _FRAMING)
         headers: Headers = [each for each in scope["headers"] if each[0] not in left_out]
         headers += [(b"host", b"localhost"), (b"x-telecine-host", host.encode())]
         if authorization := self._authorization(scope, host):

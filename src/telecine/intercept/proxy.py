@@ -35,7 +35,10 @@ _HEAD_SECONDS = 60.0
 _PIECE = 256 * 1024
 _KEEP_ALIVE_SECONDS = 300
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
-_AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]@/\s]+)):(?P<port>\d{1,5})")
+# A name outside ASCII would be looked up as another one: some of its letters are read as "fal".
+_AUTHORITY = re.compile(
+    r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]@/\x00- \x7f-\xff]+)):(?P<port>[0-9]{1,5})"
+)
 
 
 # ---------------------------------------------------------------- the ends

@@ -1,14 +1,14 @@
-"""Tells waiting coroutines of this process that a request's row has changed.
+"""Tells waiting coroutines that a request's row has changed: of this process, and of other nodes.
 
 A ring is a hint and never the news itself: who hears it reads the row. Rings that come before
-the listener looked count as one. Other processes ring nothing, so a listener also looks by itself
-now and then.
+the listener looked count as one. Rings between nodes may get lost, and other processes on an
+embedded installation ring nothing, so a listener also looks by itself now and then.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -37,16 +37,28 @@ class Bell:
 
 
 class Bells:
-    """One bell for each listener of a request, and for each listener of them all."""
+    """One bell for each listener of a request, and for each listener of them all.
+
+    `tell`, once it is set, carries rings to other nodes.
+    """
 
     def __init__(self) -> None:
+        self.tell: Callable[[Sequence[str]], None] | None = None
         self._bells: dict[str, set[Bell]] = {}
         self._for_all: set[Bell] = set()
 
     def ring(self, ids: Iterable[str]) -> None:
+        changed = list(ids)
         for bell in self._for_all:
             bell.ring()
-        for request_id in ids:
+        self.ring_here(changed)
+        if self.tell is not None and changed:
+            self.tell(changed)
+
+    def ring_here(self, ids: Iterable[str] | None) -> None:
+        """For what another node changed; None: nobody knows what. Who listens to them all, the
+        deliverer, need not hear it: the other node has one, too."""
+        for request_id in self._bells if ids is None else ids:
             for bell in self._bells.get(request_id, ()):
                 bell.ring()
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import Counter
@@ -82,7 +83,8 @@ class _Move:
 
 
 class Deliverer:
-    """Enter it to start delivering, leave it to stop. Nobody else delivers from this database.
+    """Enter it to start delivering, leave it to stop. Nobody else delivers from this database,
+    unless it `is_shared`: then an attempt is another node's until its time is over.
 
     `slots` deliveries are under way at once, `per_host` to one host, and a single one to a host
     that failed last. When it stops, what is under way gets `stop_seconds`. Deliveries are
@@ -103,6 +105,7 @@ class Deliverer:
         per_host: int = 8,
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
         stop_seconds: float = 5.0,
+        is_shared: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -118,6 +121,7 @@ class Deliverer:
         self._per_host = per_host
         self._max_payload_bytes = max_payload_bytes
         self._stop_seconds = stop_seconds
+        self._is_shared = is_shared
         self._monotonic = monotonic
         self._sleep = sleep
         self._jitter = jitter
@@ -165,8 +169,9 @@ class Deliverer:
                 task.cancel()
 
     async def _take_back(self, tx: Transaction) -> None:
-        """What was under way when the last process died: nobody knows whether it arrived."""
-        for row in await tx.fetch("open_delivery_attempts"):
+        """What was under way when a process died: nobody knows whether it arrived."""
+        lost_by = self._clock() if self._is_shared else math.inf
+        for row in await tx.fetch("open_delivery_attempts", lost_by=lost_by):
             seconds = self._clock() - row["at"]
             _, write = self._end(row["id"], row["attempt"], _STOPPED, seconds)
             await write(tx)
@@ -394,6 +399,8 @@ class Deliverer:
         while True:
             try:
                 await self._db.write(self._mend)
+                if self._is_shared:
+                    await self._db.write(self._take_back)
                 while await self._db.write(self._expire) == TIDY_ROWS:
                     pass
                 await asyncio.to_thread(self._keys.rotate_if_old)

@@ -64,10 +64,14 @@ class Deliveries:
     ) -> list[Row]:
         """The newest first, with the outcome of the last attempt of each."""
         values = {"before": before, "limit": limit, "state": state or "", **_who(key_id)}
-        if request_id is None:
-            return await self._db.read(lambda tx: tx.fetch("deliveries_page", **values))
+        if request_id is not None:
+            statement = "deliveries_of_request"
+        elif key_id is not None:
+            statement = "deliveries_page_of_key"
+        else:
+            statement = "deliveries_page_of_state" if state else "deliveries_page"
         return await self._db.read(
-            lambda tx: tx.fetch("deliveries_of_request", request_id=request_id, **values)
+            lambda tx: tx.fetch(statement, request_id=request_id, **values)
         )
 
     async def find(self, id: int, *, key_id: str | None = None) -> Told:

@@ -32,7 +32,10 @@ Handler: TypeAlias = Callable[[str], Awaitable[None]]
 
 class Executor(Protocol):
     """Open it before use: what a dead predecessor left running is then taken back, if that is
-    this executor's business."""
+    this executor's business. `node`: who runs what it delivers, as rows name it."""
+
+    @property
+    def node(self) -> str: ...
 
     async def __aenter__(self) -> Self: ...
 
@@ -67,6 +70,8 @@ class InProcess:
 
     When stopped, running jobs get `stop_seconds`; then their handlers are cancelled.
     """
+
+    node = ""
 
     def __init__(
         self,
@@ -112,7 +117,7 @@ class InProcess:
 
     async def cancel(self, id: str) -> None:
         if task := self._running.get(id):
-            _cancel(task)
+            cancel(task)
 
     async def run(self, handler: Handler, slots: int) -> None:
         free = asyncio.Semaphore(slots)
@@ -130,7 +135,7 @@ class InProcess:
             del self._running[id]
             free.release()
 
-        task = asyncio.create_task(_handle(handler, id), name=f"job {id}")
+        task = asyncio.create_task(handle(handler, id), name=f"job {id}")
         self._running[id] = task
         task.add_done_callback(ended)
 
@@ -140,7 +145,7 @@ class InProcess:
             if tasks:
                 _, tasks = await asyncio.wait(tasks, timeout=seconds)
             for task in tasks:
-                _cancel(task)
+                cancel(task)
         if tasks:
             _log.error("%d requests could not be put down; the next start does it", len(tasks))
 
@@ -149,10 +154,7 @@ class InProcess:
         queued requests wait again in their old place."""
         now = self._clock()
         for row in await tx.fetch("running_requests"):
-            attempt = Attempt(row["id"], row["attempt"], row["started_at"])
-            may_wait = row["mode"] == "queue" and row["losses"] + 1 < MAX_LOSSES
-            if not may_wait or not await self._states.requeue(tx, attempt, "lost", now=now):
-                await self._states.finish(tx, attempt, _interrupted(row), now=now)
+            await take_back(tx, self._states, row, now=now)
 
     def _unlock(self) -> None:
         if self._lock_file is not None:
@@ -160,12 +162,20 @@ class InProcess:
             self._lock_file = None
 
 
-def _cancel(task: asyncio.Task[None]) -> None:
+async def take_back(tx: Transaction, states: States, row: Row, *, now: float) -> None:
+    """End an attempt whose worker is gone: the request waits again, or fails."""
+    attempt = Attempt(row["id"], row["attempt"], row["started_at"])
+    may_wait = row["mode"] == "queue" and row["losses"] + 1 < MAX_LOSSES
+    if not may_wait or not await states.requeue(tx, attempt, "lost", now=now):
+        await states.finish(tx, attempt, _interrupted(row), now=now)
+
+
+def cancel(task: asyncio.Task[None]) -> None:
     """Not before its first step: a task cancelled unstarted would never look at its row."""
     asyncio.get_running_loop().call_soon(task.cancel)
 
 
-async def _handle(handler: Handler, id: str) -> None:
+async def handle(handler: Handler, id: str) -> None:
     try:
         await handler(id)
     except Exception:  # noqa: BLE001 -- one job must not take the others along

@@ -6,8 +6,11 @@ or a lane (of one model, or of several that share an engine) that runs as much a
 over without holding up the others. Live calls (run, stream) do not wait: they take their place at
 once or are refused; queued requests of the same key count with them.
 
-The rows are the truth. The tallies kept here beside them answer what must not cost a query;
-they belong to the one process that runs an embedded installation.
+The rows are the truth. The tallies kept here beside them answer what must not cost a query. On an
+embedded installation they are exact, as one process runs everything. Where nodes share a database
+each has a gate: one at a time admits, or lets in a live call of a limited key; the tallies are what
+the rows said a moment ago, which only the depth of the queue and its length as callers see it
+depend on.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ import asyncio
 import heapq
 import logging
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from telecine import telemetry
 from telecine.db.base import Database, DatabaseFailed, Row, Transaction
@@ -26,11 +29,13 @@ from telecine.errors import Deadline, LimitReached
 from telecine.jobs.bells import Bell, Bells
 from telecine.jobs.executor import Executor
 from telecine.jobs.states import Ending, States, failure
+from telecine.models import Caller
 
 _log = logging.getLogger("telecine.jobs.gate")
 
 EARLY_SECONDS = 0.005  # by how much a timer may be ahead of the clock
-POLL_SECONDS = 1.0  # the net under the bell: retries that came due, and what other processes wrote
+POLL_SECONDS = 1.0  # the net under the bell: what came due, and what other processes wrote
+LONGEST_RETRY_AFTER_SECONDS = 3600.0  # no retry is put off for longer than that
 
 
 class Lane(NamedTuple):
@@ -48,10 +53,14 @@ class Lane(NamedTuple):
 LaneOf: TypeAlias = Callable[[str], Lane]
 """The lane of the model that a request names."""
 
+SlotsOf: TypeAlias = Callable[[Transaction], Awaitable[int]]
+"""How many queued requests all nodes together may run at once."""
+
 
 class Gate:
-    """`slots`: queued requests that run at once. `per_key`: of any mode; 0: no limit. `lane`: how
-    many of a model. `depth`: requests that may wait."""
+    """`slots`: queued requests that run at once; nodes that share a database ask it. `per_key`: of
+    any mode; 0: no limit, but for the key's own. `lane`: how many of a model. `depth`: requests
+    that may wait."""
 
     def __init__(
         self,
@@ -61,7 +70,7 @@ class Gate:
         states: States,
         bells: Bells,
         clock: Callable[[], float],
-        slots: int,
+        slots: int | SlotsOf,
         per_key: int = 0,
         lane: LaneOf = Lane,
         depth: int = 100_000,
@@ -71,30 +80,50 @@ class Gate:
         self._states = states
         self._bells = bells
         self._clock = clock
-        self._slots = slots
+        self._slots_of = None if isinstance(slots, int) else slots
+        self._slots = slots if isinstance(slots, int) else 1  # until it was asked
         self._limits = Limits(per_key, lane)
         self._depth = depth
         self._bell = Bell()
         self._passing = asyncio.Lock()
         self._waiting = 0
         self._changes = 0
+        self._moved = 0
         self._moving = 0
-        self._inside: dict[str, str] = {}
+        self._inside: dict[str, _Place] = {}
         self._per_key: Counter[str] = Counter()
-        self._jobs: set[str] = set()
+        self._per_lane: Counter[Lane] = Counter()
+        self._jobs = 0
+        self._next_at: float | None = None
         self._is_stopped = False
 
     # ------------------------------------------------------------ queued requests
 
-    def arrive(self, key_id: str, max_length: int | None) -> int:
+    def lane(self, model: str) -> str:
+        """Where a request for the model lines up, as its row has it. All that have no limit of
+        their own share one line: a pass has to look at every line that there is."""
+        lane = self._limits.lane(model)
+        return lane.name if lane.limit else ""
+
+    def arrive(self, caller: Caller, model: str, max_length: int | None) -> int:
         """Take a place in the line, before the row is written; returns how many stand before it.
 
-        Raises LimitReached if the queue is full, or would be longer than `max_length`. To be
-        followed by `arrived`, whatever comes of it.
+        Raises LimitReached if the queue is full, or if it would be longer than `max_length`, unless
+        the request starts at once. To be followed by `arrived`, whatever comes of it.
         """
         limit = self._depth
-        if max_length is not None and not self._has_room(key_id):
+        if max_length is not None and not self._has_room(caller, model):
             limit = min(limit, max_length)
+        self._check_depth(limit)
+        self._moving += 1
+        self._add_waiting(1)
+        return self._waiting - 1
+
+    def check_depth(self) -> None:
+        """Raises LimitReached if the queue is full just now; takes no place."""
+        self._check_depth(self._depth)
+
+    def _check_depth(self, limit: int) -> None:
         if self._waiting >= limit:
             raise LimitReached(
                 f"The queue is full: {self._waiting} requests wait, and {limit} may. Try again"
@@ -102,9 +131,6 @@ class Gate:
                 type="queue_full",
                 data={"limit": limit},
             )
-        self._moving += 1
-        self._add_waiting(1)
-        return self._waiting - 1
 
     def arrived(self, *, is_waiting: bool, start_in: float | None = None) -> None:
         """The row is there (or not, after all); it is to be started within `start_in` seconds."""
@@ -114,7 +140,7 @@ class Gate:
             return
         self.ring()
         if start_in is not None:
-            self.ring_in(start_in)
+            self._ring_in(start_in)
 
     @contextmanager
     def moving(self) -> Iterator[None]:
@@ -134,54 +160,93 @@ class Gate:
         self._add_waiting(1)
         self.leave(id)
         if due_in > 0:
-            self.ring_in(due_in)
+            self._ring_in(due_in)
 
-    def _has_room(self, key_id: str) -> bool:
+    def _has_room(self, caller: Caller, model: str) -> bool:
         """Whether a request that arrives now would start at once."""
-        has_limit = bool(self._limits.per_key)
-        is_free = not has_limit or self._per_key[key_id] < self._limits.per_key
-        return self._waiting == 0 and len(self._jobs) < self._slots and is_free
+        most = self._limits.of_key(caller.limits.running)
+        lane = self._limits.lane(model)
+        return (
+            self._waiting == 0
+            and self._jobs < self._slots
+            and (not most or self._per_key[caller.key_id] < most)
+            and (not lane.limit or self._per_lane[lane] < lane.limit)
+        )
 
     def _add_waiting(self, number: int) -> None:
         self._waiting = max(0, self._waiting + number)
         self._changes += 1
+        self._moved += number
         telemetry.QUEUED.set(self._waiting)
 
     # ------------------------------------------------------------ live calls
 
-    def check(self, key_id: str) -> None:
+    def check(self, caller: Caller) -> None:
         """Raises LimitReached if a live call would not be let in just now; takes no place."""
-        limit = self._limits.per_key
-        if limit and self._per_key[key_id] >= limit:
-            raise LimitReached(
-                f"Reached concurrent requests limit of {limit}", data={"limit": limit}
-            )
+        most = self._limits.of_key(caller.limits.running)
+        if most and self._per_key[caller.key_id] >= most:
+            raise _too_many(most)
 
-    async def enter(self, id: str, key_id: str) -> None:
-        """Let a live call in, or raise LimitReached. Its row must be on its way to the database
-        before anything else is awaited: the next admission counts rows. `leave` ends it."""
-        if self._limits.per_key:
+    async def enter(self, caller: Caller, row: Mapping[str, Any]) -> None:
+        """Let a live call in, whose row this is, or raise LimitReached. `leave` ends it.
+
+        The row is on its way to the database when this returns; with a limit that holds across
+        nodes it is there.
+        """
+        most = self._limits.of_key(caller.limits.running)
+        if self._slots_of is not None:
+            await self._enter_shared(row, most)
+            return
+        if most:
             async with self._passing:
-                self.check(key_id)
-                self._add_inside(id, key_id)
+                self.check(caller)
+                self._enter(row)
         else:
-            self._add_inside(id, key_id)
+            self._enter(row)
+
+    def _enter(self, row: Mapping[str, Any]) -> None:
+        """Nothing else is awaited in between: the next admission counts rows."""
+        self._add_inside(row, is_job=False)
+        self._db.write_later(lambda tx: tx.execute("insert_request", **row))
+
+    async def _enter_shared(self, row: Mapping[str, Any], most: int) -> None:
+        async def operation(tx: Transaction) -> None:
+            await tx.fetch("lock_gate")
+            running = await tx.fetch_one("running_of_key", key_id=row["key_id"])
+            if running and running["n"] >= most:
+                raise _too_many(most)
+            await tx.execute("insert_request", **row)
+
+        if most:
+            await self._db.write(operation)
+        else:
+            self._db.write_later(lambda tx: tx.execute("insert_request", **row))
 
     def leave(self, id: str) -> None:
         """A request of any mode runs no longer; its row says so before the next admission."""
-        key_id = self._inside.pop(id, None)
-        if key_id is None:
+        if self._slots_of is not None:
+            self.ring()
             return
-        self._jobs.discard(id)
-        self._per_key[key_id] -= 1
-        if not self._per_key[key_id]:
-            del self._per_key[key_id]
+        place = self._inside.pop(id, None)
+        if place is None:
+            return
+        self._jobs -= place.is_job
+        self._per_key[place.key_id] -= 1
+        if not self._per_key[place.key_id]:
+            del self._per_key[place.key_id]
+        self._per_lane[place.lane] -= place.is_counted
+        if not self._per_lane[place.lane]:
+            del self._per_lane[place.lane]
         if self._waiting:
             self.ring()
 
-    def _add_inside(self, id: str, key_id: str) -> None:
-        self._inside[id] = key_id
-        self._per_key[key_id] += 1
+    def _add_inside(self, row: Mapping[str, Any], *, is_job: bool) -> None:
+        lane = self._limits.lane(row["model"])
+        place = _Place(row["key_id"], lane, is_job, is_job or lane.counts_live)
+        self._inside[row["id"]] = place
+        self._jobs += place.is_job
+        self._per_key[place.key_id] += 1
+        self._per_lane[place.lane] += place.is_counted
 
     # ------------------------------------------------------------ admission
 
@@ -189,18 +254,31 @@ class Gate:
         """Something changed that may let somebody in."""
         self._bell.ring()
 
-    def ring_in(self, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds + EARLY_SECONDS, self.ring)
+    def _ring_in(self, seconds: float) -> None:
+        """What comes later than the next look is found by that: there may be very many of it."""
+        if seconds < POLL_SECONDS:
+            asyncio.get_running_loop().call_later(max(0.0, seconds) + EARLY_SECONDS, self.ring)
 
     async def run(self) -> None:
         """Admit on every ring, and look by itself now and then, until `stop`."""
+        is_in_line = False
         while not self._is_stopped:
-            is_rung = await self._bell.heard(POLL_SECONDS)
+            is_rung = await self._bell.heard(self._pause())
             try:
+                if not is_in_line:
+                    await self._db.write(self._line_up)
+                    is_in_line = True
                 if is_rung or await self._has_work():
                     await self.admit()
             except DatabaseFailed as error:
                 _log.error("nobody was admitted: %s", error.message)
+
+    def _pause(self) -> float:
+        if self._next_at is None:
+            return POLL_SECONDS
+        wait = max(0.0, self._next_at - self._clock()) + EARLY_SECONDS
+        self._next_at = None  # the next look tells of what comes then
+        return min(POLL_SECONDS, wait)
 
     def stop(self) -> None:
         """Admit nobody any more; `run` ends when whom it admits just now is delivered."""
@@ -212,27 +290,31 @@ class Gate:
         if self._is_stopped:
             return []
         async with self._passing:
-            overdue, admitted, deliver = await self._db.write(self._pass)
-            self._add_waiting(-len(overdue) - len(admitted))
-            for row in admitted:
-                self._jobs.add(row["id"])
-                self._add_inside(row["id"], row["key_id"])
-            deliver()
-        ids = [str(row["id"]) for row in admitted]
-        self._bells.ring([*overdue, *ids])
+            done = await self._db.write(self._pass)
+            self._add_waiting(-len(done.overdue) - len(done.admitted))
+            if self._slots_of is None:
+                for row in done.admitted:
+                    self._add_inside(row, is_job=True)
+            done.deliver()
+        ids = [str(row["id"]) for row in done.admitted]
+        self._bells.ring([*done.overdue, *ids])
         return ids
 
-    async def _pass(self, tx: Transaction) -> tuple[list[str], Sequence[Row], Callable[[], None]]:
+    async def _pass(self, tx: Transaction) -> _Passed:
         now = self._clock()
+        await tx.fetch("lock_gate")
         overdue = [
             str(row["id"])
             for row in await tx.fetch("overdue_requests", now=now)
             if await self._states.close(tx, row["id"], _too_late(row["id"]), now=now)
         ]
+        if await self._look_ahead(tx, now):
+            await tx.execute("mend_retries", now=now, latest=now + LONGEST_RETRY_AFTER_SECONDS)
         running = await tx.fetch("count_running")
+        await self._count(tx, running)
         free = self._slots - sum(row["n"] for row in running if row["mode"] == "queue")
         if free <= 0:
-            return overdue, [], _nothing
+            return _Passed(overdue)
         waiting = await tx.fetch(
             "first_waiting", now=now, each=min(free, self._limits.per_key or free)
         )
@@ -242,37 +324,96 @@ class Gate:
             if await tx.execute("admit_request", id=row["id"], now=now)
         ]
         if not admitted:
-            return overdue, [], _nothing
+            return _Passed(overdue)
         last = {row["key_id"]: place for place, row in enumerate(admitted)}
         for key_id in sorted(last, key=last.__getitem__):
             await tx.execute("take_turn", key_id=key_id)
-        return overdue, admitted, await self._executor.dispatch([r["id"] for r in admitted], tx)
+        deliver = await self._executor.dispatch([str(row["id"]) for row in admitted], tx)
+        return _Passed(overdue, admitted, deliver)
+
+    async def _look_ahead(self, tx: Transaction, now: float) -> bool:
+        """Note when something comes due by itself. Whether anything is put off for longer than any
+        retry ever is: the clock was set back since."""
+        due = await tx.fetch_one("next_due", now=now)
+        assert due is not None, "a query without FROM has a row"
+        self._next_at = min((at for at in (due["retry_at"], due["start_by"]) if at), default=None)
+        return (due["last_retry_at"] or 0) > now + LONGEST_RETRY_AFTER_SECONDS + POLL_SECONDS
+
+    async def _count(self, tx: Transaction, running: Iterable[Row]) -> None:
+        """Where nodes share the database, what runs is what the rows say."""
+        if self._slots_of is None:
+            return
+        self._slots = await self._slots_of(tx)
+        self._per_key, self._per_lane = tallied(running, self._limits)
+        self._jobs = sum(row["n"] for row in running if row["mode"] == "queue")
 
     async def _has_work(self) -> bool:
         """What nobody rang for: due requests, and cancellations that another process asked for."""
-        now, changes = self._clock(), self._changes
+        now, changes, moved = self._clock(), self._changes, self._moved
 
-        async def operation(tx: Transaction) -> tuple[Sequence[Row], int]:
+        async def operation(tx: Transaction) -> tuple[Sequence[Row], int, bool]:
             waiting = await tx.fetch_one("count_waiting")
-            return await tx.fetch("gate_agenda", now=now), waiting["n"] if waiting else 0
+            if self._slots_of is not None:
+                await self._count(tx, await tx.fetch("count_running"))
+            is_put_off = await self._look_ahead(tx, now)
+            agenda = await tx.fetch("gate_agenda", now=now)
+            return agenda, waiting["n"] if waiting else 0, is_put_off
 
-        agenda, waiting = await self._db.read(operation)
-        if self._changes == changes and not self._moving:
+        agenda, waiting, is_put_off = await self._db.read(operation)
+        if self._slots_of is not None:  # what others did is in the rows alone
+            self._add_waiting(waiting + self._moved - moved - self._waiting)
+        elif self._changes == changes and not self._moving:
             self._add_waiting(waiting - self._waiting)
         for row in agenda:
             if row["what"] == "stop":
                 await self._executor.cancel(row["id"])
-        return any(row["what"] == "due" for row in agenda)
+        return is_put_off or any(row["what"] == "due" for row in agenda)
+
+    async def _line_up(self, tx: Transaction) -> None:
+        """What waits since before the settings changed stands in the lanes of today."""
+        for row in await tx.fetch("waiting_models"):
+            if row["lane"] != (lane := self.lane(row["model"])):
+                await tx.execute("change_lane", model=row["model"], lane=lane)
+
+
+class _Place(NamedTuple):
+    """What a running request takes up."""
+
+    key_id: str
+    lane: Lane
+    is_job: bool
+    is_counted: bool  # in its lane
+
+
+def _nothing() -> None:
+    pass
+
+
+class _Passed(NamedTuple):
+    """What came of one look at the line; `deliver` is to be called after the commit."""
+
+    overdue: Sequence[str]
+    admitted: Sequence[Row] = ()
+    deliver: Callable[[], None] = _nothing
+
+
+def _too_many(limit: int) -> LimitReached:
+    return LimitReached(f"Reached concurrent requests limit of {limit}", data={"limit": limit})
 
 
 class Limits(NamedTuple):
+    """`per_key`: for every key; a key may have a lower one of its own."""
+
     per_key: int = 0
     lane: LaneOf = Lane
 
+    def of_key(self, own: int | None) -> int:
+        """0: no limit."""
+        return min(filter(None, (self.per_key, own)), default=0)
 
-def choose(waiting: Iterable[Row], running: Iterable[Row], free: int, limits: Limits) -> list[Row]:
-    """Which of `waiting` start now, in order. It needs of every key and model that have any the
-    `free` foremost; `running` counts per key, model and mode."""
+
+def tallied(running: Iterable[Row], limits: Limits) -> tuple[Counter[str], Counter[Lane]]:
+    """What runs, per key and per lane; `running` counts per key, model and mode."""
     per_key: Counter[str] = Counter()
     per_lane: Counter[Lane] = Counter()
     for row in running:
@@ -280,6 +421,13 @@ def choose(waiting: Iterable[Row], running: Iterable[Row], free: int, limits: Li
         lane = limits.lane(row["model"])
         if lane.counts_live or row["mode"] == "queue":
             per_lane[lane] += row["n"]
+    return per_key, per_lane
+
+
+def choose(waiting: Iterable[Row], running: Iterable[Row], free: int, limits: Limits) -> list[Row]:
+    """Which of `waiting` start now, in order. It needs of every key and lane that have any the
+    `free` foremost; `most` of a row is its key's own limit."""
+    per_key, per_lane = tallied(running, limits)
     lines: dict[str, deque[Row]] = defaultdict(deque)
     served: dict[str, tuple[int, int]] = {}
     for row in sorted(waiting, key=_place):
@@ -295,7 +443,8 @@ def choose(waiting: Iterable[Row], running: Iterable[Row], free: int, limits: Li
     heapq.heapify(heads)
     while heads and len(chosen) < free:
         *_, key_id = heapq.heappop(heads)
-        if limits.per_key and per_key[key_id] >= limits.per_key:
+        most = limits.of_key(lines[key_id][0].get("most"))
+        if most and per_key[key_id] >= most:
             continue
         row = lines[key_id].popleft()
         lane = limits.lane(row["model"])
@@ -316,7 +465,3 @@ def _place(row: Row) -> tuple[int, int]:
 def _too_late(id: str) -> Ending:
     message = "The request did not start within the time that its caller gave."
     return failure(Deadline(message, by_user=True), id)
-
-
-def _nothing() -> None:
-    pass

@@ -19,7 +19,7 @@ from telecine.files import Files, Taken
 from telecine.jobs.bells import Bells
 from telecine.jobs.executor import Executor
 from telecine.jobs.gate import Gate
-from telecine.jobs.states import States, arrival, failure, storable
+from telecine.jobs.states import States, arrival, failure, model_of, storable
 from telecine.models import Attachment, Job, LogLine, Request, Result
 
 _log = logging.getLogger("telecine.jobs.queue")
@@ -61,6 +61,11 @@ class Queue:
 
     # ------------------------------------------------------------ submit
 
+    def check(self) -> None:
+        """Raises LimitReached if the queue is full just now: before a body is read. `submit`
+        decides."""
+        self._gate.check_depth()
+
     async def submit(
         self,
         request: Request,
@@ -92,7 +97,7 @@ class Queue:
             first = await self._db.read(lambda tx: self._first(tx, offer))
             if first is not None:
                 return await self.status(first, logs=False)
-        position = self._gate.arrive(request.caller.key_id, max_queue_length)
+        position = self._gate.arrive(request.caller, offer.model, max_queue_length)
         accepting = asyncio.create_task(self._accept(offer, position))
         self._accepting.add(accepting)
         accepting.add_done_callback(self._accepting.discard)
@@ -160,14 +165,17 @@ class Queue:
                 "forget_idempotency_key",
                 key_id=request.caller.key_id,
                 idempotency_key=offer.idempotency_key,
+                before=self._clock() - IDEMPOTENT_SECONDS,
             )
         objects = {name: await self._files.adopt(tx, copy) for name, copy in taken.items()}
         attachments = {
             name: replace(attachment, path=None, object=objects.get(name, attachment.object))
             for name, attachment in request.attachments.items()
         }
-        await tx.execute("insert_request", **offer.values(now, attachments))
-        for key in {*objects.values(), *named}:
+        lane = self._gate.lane(offer.model)
+        await tx.execute("insert_request", **offer.values(now, attachments, lane=lane))
+        kept = {one.object for one in attachments.values() if one.object}
+        for key in {*kept, *named}:
             await tx.execute("insert_pin", request_id=request.id, object=key)
         return None, objects
 
@@ -253,6 +261,7 @@ class Queue:
         ending = failure(Cancelled(), request_id, state="cancelled")
 
         async def operation(tx: Transaction) -> str:
+            await tx.fetch("lock_request", id=request_id)
             if await self._states.close(tx, request_id, ending, now=self._clock()):
                 return "cancelled"
             if await tx.execute("request_cancel", id=request_id):
@@ -284,11 +293,18 @@ class _Offer:
     store_io: bool
     idempotency_key: str | None
 
-    def values(self, now: float, attachments: Mapping[str, Attachment]) -> dict[str, Any]:
+    @property
+    def model(self) -> str:
+        return model_of(self.request.document)
+
+    def values(
+        self, now: float, attachments: Mapping[str, Attachment], *, lane: str
+    ) -> dict[str, Any]:
         return arrival(
             self.request,
             attachments=json.dumps({name: asdict(one) for name, one in attachments.items()}),
             state="queued",
+            lane=lane,
             attempt=0,
             priority=self.priority,
             start_by=None if self.start_seconds is None else now + self.start_seconds,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from telecine import openai, wire
@@ -11,8 +12,11 @@ from telecine.db.base import Row
 from telecine.endpoints import ENDPOINTS
 from telecine.jobs.states import Attempt, Ending, arrival, storable
 from telecine.models import (
+    Asked,
     Attachment,
+    Bill,
     Caller,
+    Checkpoint,
     Chunk,
     Delta,
     Done,
@@ -67,6 +71,8 @@ class Run:
         self._done: Done | None = None
         self._lines: list[Line] = []
         self._last_line = last_line
+        self._asked: dict[int, Asked] = {}
+        self._bills: list[Bill] = []
 
     @property
     def id(self) -> str:
@@ -85,6 +91,12 @@ class Run:
                 self._answer.add(event.body)
             case Log():
                 self.log(event, at)
+            case Asked():
+                self._asked[event.call] = event
+            case Bill():
+                self._asked.pop(event.call, None)
+                if event.usage is not None:
+                    self._bills.append(event)
             case Usage():
                 self.usage = event
             case Receipt():
@@ -107,6 +119,37 @@ class Run:
         )
         return Ending("succeeded", wire.result(self.request, outcome))
 
+    # ------------------------------------------------------------ the bills
+
+    @property
+    def has_cost(self) -> bool:
+        """Something was charged that is not written yet."""
+        sources = {bill.usage.cost_source for bill in self._bills if bill.usage is not None}
+        return bool(sources & {"billed", "computed"})
+
+    def cut_off(self) -> None:
+        """Calls that are still under way end here: perhaps billed, nobody told how much."""
+        for asked in self._asked.values():
+            bill = Bill(
+                usage=Usage(),
+                provider=asked.provider,
+                model=asked.model,
+                upstream_id=asked.upstream_id,
+                call=asked.call,
+            )
+            self._bills.append(bill)
+        self._asked.clear()
+
+    def take_bills(self) -> list[Bill]:
+        """The bills that are not written yet."""
+        bills, self._bills = self._bills, []
+        return bills
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """What is asked again will find it."""
+        kept = {**self.request.checkpoints, checkpoint.name: checkpoint.body}
+        self.request = replace(self.request, checkpoints=kept)
+
     # ------------------------------------------------------------ the log
 
     def log(self, log: Log, at: float) -> None:
@@ -128,8 +171,8 @@ class Run:
         self._lines[:0] = lines
 
 
-def queued(row: Row, *, started: float, until: float) -> Run:
-    """The run of an admitted job from its row (`load_request`)."""
+def queued(row: Row, checkpoints: Sequence[Row], *, started: float, until: float) -> Run:
+    """The run of an admitted job from its row (`load_request`) and what it got done before."""
     attachments = json.loads(row["attachments"])
     request = Request(
         id=row["id"],
@@ -139,6 +182,7 @@ def queued(row: Row, *, started: float, until: float) -> Run:
         document=json.loads(row["input"]),
         attachments={name: Attachment(**fields) for name, fields in attachments.items()},
         attempt=row["attempt"],
+        checkpoints={kept["name"]: json.loads(kept["body"]) for kept in checkpoints},
     )
     return Run(
         request,
@@ -149,12 +193,13 @@ def queued(row: Row, *, started: float, until: float) -> Run:
     )
 
 
-def live_row(run: Run, *, store_io: bool) -> dict[str, Any]:
+def live_row(run: Run, *, node: str, store_io: bool) -> dict[str, Any]:
     """The row of a live call: it runs from the start, and keeps no bytes of its videos."""
     return arrival(
         run.request,
         attachments="{}",
         state="running",
+        node=node,
         attempt=run.request.attempt,
         store_io=int(store_io),
         created_at=run.attempt.started_at,

@@ -25,7 +25,9 @@ from telecine.models import Request, Result
 EndState = Literal["succeeded", "failed", "cancelled"]
 AttemptEnd = Literal["succeeded", "failed", "cancelled", "retried", "lost", "handed_back"]
 
-BRIEF_SECONDS = 3600.0  # how long the result of a request sent with X-Fal-Store-IO: 0 is kept
+# How long the result of a request sent with X-Fal-Store-IO: 0 is kept; longer only while a webhook
+# still waits that is to tell of it.
+BRIEF_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +61,30 @@ class Attempt:
 
 def arrival(request: Request, *, attachments: str, **values: Any) -> dict[str, Any]:
     """The values of `insert_request` for a request as it came; `values` differ by mode."""
-    document = request.document
-    model = document.get("model") if isinstance(document, Mapping) else None
     return {
         "id": request.id,
         "endpoint": request.endpoint,
         "mode": request.mode,
         "key_id": request.caller.key_id,
-        "model": storable(model, 200) if isinstance(model, str) else "",
+        "model": model_of(request.document),
+        "lane": "",
+        "node": "",
         "priority": 0,
         "start_by": None,
         "no_retry": 0,
-        "input": json.dumps(document, separators=(",", ":")),
+        "input": json.dumps(request.document, separators=(",", ":")),
         "attachments": attachments,
         "webhook_url": None,
         "started_at": None,
         "idempotency_key": None,
         **values,
     }
+
+
+def model_of(document: Any) -> str:
+    """The model that an input names, as its row has it; '' when it names none."""
+    model = document.get("model") if isinstance(document, Mapping) else None
+    return storable(model, 200) if isinstance(model, str) else ""
 
 
 def failure(error: BaseException, id: str, *, state: EndState = "failed") -> Ending:
@@ -159,6 +167,7 @@ class States:
         if not rows:
             return False
         await tx.execute("delete_pins", request_id=id)
+        await tx.execute("delete_checkpoints", request_id=id)
         if url := rows[0]["webhook_url"]:
             await deliveries.insert(tx, id, url, now=now)
         return True

@@ -7,10 +7,11 @@ takes it: an outcome is never dropped without a word.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
@@ -20,7 +21,6 @@ from telecine.db.base import Database, DatabaseFailed, Operation, Row, Transacti
 from telecine.errors import (
     Cancelled,
     Deadline,
-    ProviderFailed,
     ProviderUnavailable,
     Stopped,
     Stopping,
@@ -28,10 +28,11 @@ from telecine.errors import (
 )
 from telecine.jobs.bells import Bell, Bells
 from telecine.jobs.executor import Executor
-from telecine.jobs.gate import Gate
+from telecine.jobs.gate import LONGEST_RETRY_AFTER_SECONDS, Gate
 from telecine.jobs.runs import Line, Run, live_row, queued
+from telecine.jobs.settler import Settler
 from telecine.jobs.states import Attempt, Ending, States, failure, storable
-from telecine.models import Done, Event, Log, Request, Result, Usage
+from telecine.models import Asked, Bill, Caller, Checkpoint, Done, Event, Log, Request, Result
 
 _log = logging.getLogger("telecine.jobs.worker")
 
@@ -40,7 +41,6 @@ LIVE_ATTEMPTS = 3
 LIVE_WAIT_SECONDS = 10.0  # a live caller is told to come back rather than kept waiting longer
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 60.0
-LONGEST_RETRY_AFTER_SECONDS = 3600.0  # the longest that an upstream's Retry-After is heeded
 LOG_SECONDS = 0.2  # how long log lines may wait to be written together
 SAVE_SECONDS = 10.0  # how long stopping waits for outcomes that the database does not take
 TIDY_SECONDS = 60.0
@@ -50,11 +50,16 @@ T = TypeVar("T")
 Pipeline: TypeAlias = Callable[[Request], AsyncGenerator[Event, None]]
 
 
+async def _anything(_key_id: str) -> None:
+    return None
+
+
 class Worker:
     """Enter it to start working, leave it to stop: no new work, and what runs gets its time.
 
-    `pipeline` is `inference.run`. If a part of this dies, the task that entered it is cancelled:
-    a server must not go on without.
+    `pipeline` is `inference.run`; `node` is the name of this one where several share a database;
+    `afford` raises Forbidden for a key whose budget is spent. If a part of this dies, the task that
+    entered it is cancelled: a server must not go on without.
     """
 
     def __init__(
@@ -66,9 +71,12 @@ class Worker:
         executor: Executor,
         states: States,
         bells: Bells,
+        settler: Settler,
         slots: int,
         run_seconds: float,
         clock: Callable[[], float],
+        afford: Callable[[str], Awaitable[None]] = _anything,
+        node: str = "",
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -79,9 +87,12 @@ class Worker:
         self._executor = executor
         self._states = states
         self._bells = bells
+        self._settler = settler
         self._slots = slots
         self._run_seconds = run_seconds
         self._clock = clock
+        self._afford = afford
+        self._node = node
         self._monotonic = monotonic
         self._sleep = sleep
         self._jitter = jitter
@@ -92,6 +103,8 @@ class Worker:
         self._stopping: asyncio.Task[None] | None = None
         self._is_over = False  # what runs has had its time to end
         self._ending: asyncio.Task[None] | None = None
+        self._live: set[str] = set()
+        self._unwanted: set[str] = set()  # live calls that somebody wants stopped
         self._limits: dict[str, asyncio.Timeout] = {}  # of live calls that wait for something
         self._jobs: set[str] = set()
         self._saving: set[asyncio.Task[Any]] = set()
@@ -106,6 +119,7 @@ class Worker:
             self._executor_loop = start(executor, name="executor")
         self._other_loops.append(start(self._write_logs(), name="logs"))
         self._other_loops.append(start(self._tidy(), name="tidy"))
+        self._other_loops.append(start(self._settler.run(), name="settler"))
         self._gate_loop = start(self._gate.run(), name="gate")
         self._gate.ring()
         return self
@@ -180,12 +194,12 @@ class Worker:
 
     # ------------------------------------------------------------ live calls
 
-    def check(self, key_id: str) -> None:
-        """Raises LimitReached or Stopping if a live call of this key would be refused just now:
+    def check(self, caller: Caller) -> None:
+        """Raises LimitReached or Stopping if a live call of this caller would be refused just now:
         before its body is read. `run` and `stream` decide."""
         if self._stopping is not None:
             raise Stopping
-        self._gate.check(key_id)
+        self._gate.check(caller)
 
     async def run(
         self, request: Request, *, start_seconds: float | None = None, store_io: bool = True
@@ -239,16 +253,27 @@ class Worker:
         if done is not None:
             yield done
 
+    def cancel(self, id: str) -> bool:
+        """Stop a live call that runs here: its caller is told that it was cancelled. False: there
+        is none."""
+        if id not in self._live:
+            return False
+        self._unwanted.add(id)
+        limit = self._limits.get(id)
+        if limit is not None and not limit.expired():
+            limit.reschedule(asyncio.get_running_loop().time())
+        return True
+
     async def _enter(self, request: Request, *, store_io: bool) -> Run:
         if self._stopping is not None:
             raise Stopping
-        await self._gate.enter(request.id, request.caller.key_id)
         run = Run(
             request, started_at=self._clock(), started=self._monotonic(), until=self._run_until()
         )
-        row = run.row = live_row(run, store_io=store_io)
-        self._db.write_later(lambda tx: tx.execute("insert_request", **row))
+        run.row = live_row(run, node=self._node, store_io=store_io)
+        await self._gate.enter(request.caller, run.row)
         telemetry.RUNNING.labels(request.mode).inc()
+        self._live.add(run.id)
         return run
 
     async def _live_events(
@@ -279,7 +304,7 @@ class Worker:
 
     async def _leave(self, run: Run, ending: Ending) -> None:
         """Finish a live row. Only for a bill does the caller wait until it is on the disk."""
-        if run.usage is None or run.usage.cost_source not in ("billed", "computed"):
+        if not run.has_cost:
             self._leave_soon(run, ending)
             return
         try:
@@ -315,28 +340,37 @@ class Worker:
                     await asyncio.wait([loading])
                 except asyncio.CancelledError:  # as often as it comes: the row must be looked at
                     is_stopped = True
-            row, is_stopped = loading.result(), is_stopped or self._is_over
-            if row is None:
+            loaded, is_stopped = loading.result(), is_stopped or self._is_over
+            if loaded is None:
                 self._gate.leave(id)
                 return
             telemetry.RUNNING.labels("queue").inc()
             try:
-                await self._work(row, is_stopped=is_stopped or bool(row["cancel_requested"]))
+                await self._work(*loaded, is_stopped=is_stopped)
             finally:
                 telemetry.RUNNING.labels("queue").dec()
 
-    async def _load(self, id: str) -> Row | None:
-        """The row of a job that runs; None if somebody moved it on meanwhile."""
+    async def _load(self, id: str) -> tuple[Row, Sequence[Row]] | None:
+        """The row of a job that runs, and its checkpoints; None if somebody moved it on
+        meanwhile."""
+
+        async def load(tx: Transaction) -> tuple[Row, Sequence[Row]] | None:
+            row = await tx.fetch_one("load_request", id=id, node=self._node)
+            if row is None:
+                return None
+            return row, await tx.fetch("checkpoints_of_request", request_id=id)
+
         while True:
             try:
-                return await self._db.read(lambda tx: tx.fetch_one("load_request", id=id))
+                return await self._db.read(load)
             except DatabaseFailed as error:
                 _log.error("the request can not be read: %s", error.message)
             await self._sleep(1)
 
-    async def _work(self, row: Row, *, is_stopped: bool) -> None:
+    async def _work(self, row: Row, checkpoints: Sequence[Row], *, is_stopped: bool) -> None:
+        is_stopped = is_stopped or bool(row["cancel_requested"])
         try:
-            run = queued(row, started=self._monotonic(), until=self._run_until())
+            run = queued(row, checkpoints, started=self._monotonic(), until=self._run_until())
         except Exception as error:  # noqa: BLE001 -- written by another version; not left as running
             await self._close_unread(row, error)
             return
@@ -344,6 +378,8 @@ class Worker:
         try:
             if is_stopped:
                 raise asyncio.CancelledError
+            if row["attempt"] == 1:  # what was begun is brought to its end
+                await self._check_budget(run.request.caller.key_id)
             async with aclosing(self._events(run)) as events:
                 async for _ in events:
                     pass
@@ -359,6 +395,15 @@ class Worker:
             await self._close(run, _failed(run, error))
         else:
             await self._close(run, ending)
+
+    async def _check_budget(self, key_id: str) -> None:
+        """Raises Forbidden when the key's budget was spent while its job waited."""
+        while True:
+            try:
+                return await self._afford(key_id)
+            except DatabaseFailed as error:
+                _log.error("the budget can not be read: %s", error.message)
+            await self._sleep(1)
 
     async def _close_unread(self, row: Row, error: Exception) -> None:
         """Fail a job whose row this version can not make sense of."""
@@ -381,6 +426,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 -- a job must not stay behind as running
             _log.exception("the outcome can not be written")
             run.usage = run.receipt = None
+            run.take_bills()
             ending = _failed(run, error)
             await self._save(f"failure of {run.id}", self._finish(run, ending))
         finally:
@@ -434,7 +480,8 @@ class Worker:
     # ------------------------------------------------------------ both
 
     async def _events(self, run: Run) -> AsyncGenerator[Event, None]:
-        """The pipeline's events, noted, within the time that a run may take."""
+        """The pipeline's events, noted, within the time that a run may take; what it got done and
+        what that cost is kept before it goes on."""
         async with aclosing(self._pipeline(run.request)) as events:
             while True:
                 async with self._within(run):
@@ -442,7 +489,27 @@ class Worker:
                 if event is None:
                     return
                 self._note(run, event)
-                yield event
+                if isinstance(event, Checkpoint):
+                    await self._keep(run, event)
+                elif not isinstance(event, Asked | Bill):
+                    yield event
+
+    async def _keep(self, run: Run, checkpoint: Checkpoint) -> None:
+        """A live call is not run again by anybody else: of it only the bill is written."""
+        run.keep(checkpoint)
+        values = {
+            "request_id": run.id,
+            "name": checkpoint.name,
+            "body": json.dumps(checkpoint.body, separators=(",", ":")),
+        }
+        record, is_live = self._record(run), run.request.mode != "queue"
+
+        async def operation(tx: Transaction) -> None:
+            await record(tx)
+            if not is_live:
+                await tx.execute("insert_checkpoint", **values)
+
+        await self._save(f"checkpoint of {run.id}", operation)
 
     @asynccontextmanager
     async def _within(
@@ -452,6 +519,8 @@ class Worker:
         is_live = run.request.mode != "queue"
         if is_live and self._is_over:
             raise stopped()
+        if run.id in self._unwanted:
+            raise Cancelled
         limit = asyncio.timeout_at(run.until)
         try:
             async with limit:
@@ -466,6 +535,8 @@ class Worker:
                 raise
             if is_live and self._is_over:
                 raise stopped() from error
+            if run.id in self._unwanted:
+                raise Cancelled from error
             message = f"Not finished within {self._run_seconds:g} seconds"
             raise Deadline(message, type="generation_timeout") from error
 
@@ -514,11 +585,14 @@ class Worker:
     def _record(self, run: Run) -> Operation[None]:
         """What a run said and used. Of a run that came too late as well: it was paid for."""
         lines, now = run.take_lines(), self._clock()
+        entries = [
+            ledger.entry(run.request, bill, at=now, settle_at=self._settler.due(bill))
+            for bill in run.take_bills()
+        ]
 
         async def operation(tx: Transaction) -> None:
             await _insert_lines(tx, run.id, lines)
-            if run.usage is not None:
-                values = ledger.entry(run.request, run.usage, run.receipt, at=now)
+            for values in entries:
                 await tx.execute("insert_ledger_entry", **values)
 
         return operation
@@ -556,6 +630,8 @@ class Worker:
         )
         if request.mode != "queue":
             telemetry.RUNNING.labels(request.mode).dec()
+            self._live.discard(run.id)
+            self._unwanted.discard(run.id)
 
     # ------------------------------------------------------------ loops
 
@@ -603,17 +679,16 @@ async def _insert_lines(tx: Transaction, id: str, lines: list[Line]) -> None:
 
 
 def _cancelled(run: Run) -> Ending:
-    if run.has_text and run.usage is None:
-        run.usage = Usage()
+    run.cut_off()
     return failure(Cancelled(), run.id, state="cancelled")
 
 
 def _failed(run: Run, error: Exception) -> Ending:
+    if isinstance(error, Cancelled):
+        return _cancelled(run)
     if not isinstance(error, TelecineError):
         _log.error("request %s met a bug", run.id, exc_info=error)
-    is_over = isinstance(error, Deadline) and error.type == "generation_timeout"
-    if run.usage is None and (is_over or isinstance(error, ProviderFailed | Stopped)):
-        run.usage = Usage()  # perhaps billed, nobody told how much: the ledger says unknown
+    run.cut_off()
     return failure(error, run.id)
 
 

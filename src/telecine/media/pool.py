@@ -11,12 +11,13 @@ import logging
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from telecine.errors import Cancelled, Loc, TelecineError, UnsupportedMedia
+from telecine.media.forms import Sampling, Transform
 from telecine.models import (
     AUDIO_FORMATS,
     IMAGE_FORMATS,
@@ -84,6 +85,36 @@ class AudioProbe:
     seconds: float | None
     codec: str
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StillTaken:
+    """A JPEG of what is on the screen at `seconds`."""
+
+    seconds: float
+    width: int
+    height: int
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes of an mp4 that is being made. `is_void`: whatever came before is to be forgotten."""
+
+    data: bytes = b""
+    is_void: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mp4:
+    """The end of making one: what it came to, and the bytes that go before all the pieces."""
+
+    beginning: bytes
+    seconds: float
+    width: int
+    height: int
+    fps: float | None
+    has_audio: bool
 
 
 class Pool:
@@ -166,6 +197,40 @@ class Pool:
                         rgb,
                         tuple(facts["cuts"]),
                     )
+
+    async def stills(self, video: Video, sampling: Sampling) -> AsyncIterator[StillTaken]:
+        """One for each time, in order, fewer where the video breaks off before.
+
+        Raises UnsupportedMedia at the video's loc, if there is none at all.
+        """
+        task = {
+            "task": "stills",
+            "path": str(video.path),
+            "times": sampling.times,
+            "max_side": sampling.max_side,
+            "max_bytes": sampling.max_bytes,
+        }
+        async with aclosing(self._decoders.run(task, video.loc)) as answers:
+            async for head, jpeg in answers:
+                if facts := head.get("still"):
+                    yield StillTaken(facts["seconds"], facts["width"], facts["height"], jpeg)
+
+    async def transcode(self, video: Video, transform: Transform) -> AsyncIterator[Piece | Mp4]:
+        """An mp4 of the video: pieces as they come, and at last an Mp4.
+
+        A damaged video goes as far as it can be decoded. Raises UnsupportedMedia at its loc, also
+        where it cannot be made as small as is asked.
+        """
+        work = {**asdict(transform), "start": transform.start or 0.0}
+        task = {"task": "transcode", "path": str(video.path), "work": work}
+        async with aclosing(self._decoders.run(task, video.loc)) as answers:
+            async for head, data in answers:
+                if "data" in head:
+                    yield Piece(data)
+                elif "again" in head:
+                    yield Piece(is_void=True)
+                elif facts := head.get("made"):
+                    yield Mp4(beginning=data, **facts)
 
 
 @dataclass(frozen=True, slots=True)

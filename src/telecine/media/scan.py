@@ -18,12 +18,12 @@ import json
 import math
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
-from telecine.errors import InputError, PayloadTooLarge
+from telecine.errors import Busy, InputError, PayloadTooLarge
 from telecine.media.spool import Spool, SpoolFile
 from telecine.models import Attachment
 
@@ -31,6 +31,7 @@ _INLINE = 64 * 1024
 _PIECE = 64 * 1024
 _MAX_DEPTH = 128
 _IN_THREAD = 256 * 1024
+_MARK_BYTES = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,28 @@ class Scanned:
 
     document: Any
     attachments: dict[str, Attachment]
-    _files: tuple[SpoolFile, ...] = field(default=(), repr=False)
+    discard: Callable[[], None] = field(repr=False)
 
-    def discard(self) -> None:
-        for file in self._files:
-            file.discard()
+
+class Memory:
+    """What all documents together may take that are being read, or not yet discarded: `most` bytes,
+    of which a mark (see `read_json`) counts for sixty."""
+
+    def __init__(self, most: int = 256 * 1024 * 1024) -> None:
+        self.used = 0
+        self._most = most
+
+    def take(self, count: int) -> None:
+        """Raises Busy."""
+        if self.used + count > self._most:
+            raise Busy(
+                f"The server holds {self._most} bytes of requests, as many as it may."
+                " Send the request again"
+            )
+        self.used += count
+
+    def give_back(self, count: int) -> None:
+        self.used -= count
 
 
 async def read_json(
@@ -54,6 +72,7 @@ async def read_json(
     *,
     spool: Spool,
     key_id: str,
+    memory: Memory | None = None,
     max_json_bytes: int = 8 * 1024 * 1024,
     max_json_marks: int = 400_000,
 ) -> Scanned:
@@ -63,9 +82,10 @@ async def read_json(
     (type json_invalid, loc ("body", offset in bytes)) for anything that is not JSON,
     PayloadTooLarge for more than `max_json_bytes` beside the long data URIs, or more than
     `max_json_marks` commas, colons and opening brackets outside strings (a byte of JSON may take
-    sixty of memory), and what SpoolFile.write raises. Whatever it raises, no file is left behind.
+    sixty of memory), and what SpoolFile.write and Memory.take raise. Whatever it raises, no file is
+    left behind, and no memory taken.
     """
-    scanner = _Scanner(spool, key_id, max_json_bytes, max_json_marks)
+    scanner = _Scanner(spool, key_id, memory or Memory(), max_json_bytes, max_json_marks)
     try:
         async for chunk in chunks:
             for at in range(0, len(chunk), _PIECE):
@@ -82,9 +102,13 @@ async def read_json(
 
 
 class _Scanner:
-    def __init__(self, spool: Spool, key_id: str, max_json_bytes: int, max_json_marks: int) -> None:
+    def __init__(
+        self, spool: Spool, key_id: str, memory: Memory, max_json_bytes: int, max_json_marks: int
+    ) -> None:
         self._spool = spool
         self._key_id = key_id
+        self._memory = memory
+        self._taken = 0
         self._max_json_bytes = max_json_bytes
         self._max_json_marks = max_json_marks
         self._marks = 0
@@ -128,7 +152,9 @@ class _Scanner:
     def _count(self, masked: bytes) -> None:
         """Add up what makes a document large in memory, in a piece that begins outside strings."""
         outside = b"".join(masked.split(b'"')[::2])
-        self._marks += sum(map(outside.count, (b",", b":", b"[", b"{")))
+        marks = sum(map(outside.count, (b",", b":", b"[", b"{")))
+        self._take(marks * _MARK_BYTES)
+        self._marks += marks
         if self._marks > self._max_json_marks:
             raise PayloadTooLarge(
                 f"The JSON has more than {self._max_json_marks} commas, colons and opening"
@@ -173,7 +199,12 @@ class _Scanner:
             self._cut.append((len(self._kept), string.length - len(placeholder)))
         self._keep(b'"')
 
+    def _take(self, count: int) -> None:
+        self._memory.take(count)
+        self._taken += count
+
     def _keep(self, raw: bytes) -> None:
+        self._take(len(raw))
         self._kept += raw
         if len(self._kept) > self._max_json_bytes:
             raise PayloadTooLarge(
@@ -191,7 +222,7 @@ class _Scanner:
         if self._kept.startswith(codecs.BOM_UTF8):
             self._kept[:3] = b"   "  # may be ignored (RFC 8259), and is by others
         if not self._kept.strip(b" \t\r\n"):
-            return Scanned(None, {})
+            return Scanned(None, {}, self.discard)
         try:
             if len(self._kept) > _IN_THREAD:
                 document = await asyncio.to_thread(_parse, bytes(self._kept))
@@ -199,11 +230,14 @@ class _Scanner:
                 document = _parse(bytes(self._kept))
         except _NotJSON as error:
             self._invalid(error.says, self._offset(error.at))
-        return Scanned(document, self._attachments, tuple(self._files))
+        self._kept.clear()
+        return Scanned(document, self._attachments, self.discard)
 
     def discard(self) -> None:
         for file in self._files:
             file.discard()
+        self._memory.give_back(self._taken)
+        self._taken = 0
 
     def _offset(self, kept: int | None = None) -> int:
         """Where byte number `kept` of the small document (default: its end) was in the body."""

@@ -13,7 +13,15 @@ import contextlib
 import hashlib
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Hashable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,9 +37,11 @@ from telecine.errors import (
     TooLarge,
     UnsupportedMedia,
 )
+from telecine.media.links import watch
 from telecine.media.pool import SUPPORTED_FORMATS, AudioProbe, ImageProbe, Pool, Probe
 from telecine.media.scan import decode_data_uri
 from telecine.media.spool import Spool, SpoolFile
+from telecine.media.youtube import YouTube
 from telecine.models import (
     Attachment,
     Audio,
@@ -84,7 +94,8 @@ class Sources:
     """Fetches for all requests; holds no state between them.
 
     `own_file` gives object key and file name when a URL is that of a file uploaded here, else None;
-    it raises Forbidden when the request may not use that file.
+    it raises Forbidden when the request may not use that file. `youtube` None: links of videos on
+    YouTube are not fetched.
     `max_bytes`, `max_seconds` and `max_redirects` cap one video's way in.
     """
 
@@ -99,6 +110,7 @@ class Sources:
         max_bytes: int,
         max_seconds: float,
         max_redirects: int,
+        youtube: YouTube | None = None,
     ) -> None:
         self.client = client
         self.spool = spool
@@ -108,6 +120,12 @@ class Sources:
         self.max_bytes = max_bytes
         self.max_seconds = max_seconds
         self.max_redirects = max_redirects
+        self.youtube = youtube
+
+    @property
+    def fetches_links(self) -> bool:
+        """Whether a link of a video on YouTube can be made a file here."""
+        return self.youtube is not None
 
     @contextlib.asynccontextmanager
     async def hold(self, request: Request) -> AsyncIterator[Held]:
@@ -176,6 +194,7 @@ class Held:
         self._stack = stack
         self._tasks: set[asyncio.Task[Any]] = set()
         self._probes: dict[tuple[Kind, str], asyncio.Task[_Probed]] = {}
+        self._made: dict[Hashable, asyncio.Task[Any]] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def fetch(
@@ -224,6 +243,29 @@ class Held:
         if attachment.problem:
             raise SourceUnavailable(attachment.problem, loc=loc)
         return attachment.content_type, (await self._attached(attachment)).path
+
+    async def _from_youtube(self, work: _Work, url: str, youtube: YouTube) -> _Found:
+        sources, file = self._sources, self.file()
+        work.say(f"downloading {work.label} from YouTube")
+        await youtube.download(
+            url, file, max_bytes=sources.max_bytes, max_seconds=sources.max_seconds
+        )
+        file.close()
+        return _Found("url", url, "YouTube", file.path, file.bytes, file.sha256)
+
+    def file(self) -> SpoolFile:
+        """A new, empty temporary file of this request, gone when the request ends."""
+        file = self._sources.spool.file(self._key_id)
+        self._stack.callback(file.discard)
+        return file
+
+    async def once(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What `make` gives: made by the first who asks under that key, for all of them. It goes on
+        when one of those who wait for it is given up."""
+        if key not in self._made:
+            self._made[key] = self._start(make())
+        made: T = await asyncio.shield(self._made[key])
+        return made
 
     async def stop(self) -> None:
         """End whatever is still under way."""
@@ -295,7 +337,7 @@ class Held:
 
     async def _wav(self, audio: Audio) -> SpoolFile:
         """A sound as a 16 kHz mono WAV file, decoded in the pool."""
-        file = self._file()
+        file = self.file()
         file.write(_wav_head(0))
         async with contextlib.aclosing(self._sources.pool.audio(audio)) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
@@ -317,6 +359,9 @@ class Held:
             raise SourceUnavailable(error.message) from error
         if own is not None:
             return await self._uploaded(*own)
+        link = watch(work.text) if work.name.kind == "video" else None
+        if link is not None and self._sources.youtube is not None:
+            return await self._from_youtube(work, link.url, self._sources.youtube)
         return await self._downloaded(work)
 
     async def _attached(self, attachment: Attachment) -> _Found:
@@ -332,7 +377,7 @@ class Held:
             content_type, data = decode_data_uri(text.strip())
         except ValueError as error:
             raise SourceUnavailable(str(error)) from error
-        file = self._file()
+        file = self.file()
         file.write(data)
         file.close()
         origin = f"data URI ({content_type})"
@@ -345,12 +390,11 @@ class Held:
         return _Found("upload", name, f"upload {name}", path, path.stat().st_size, sha256)
 
     async def _downloaded(self, work: _Work) -> _Found:
-        sources, theirs = self._sources, work.capabilities.max_bytes
-        most = sources.max_bytes if theirs is None else min(sources.max_bytes, theirs)
+        sources, most = self._sources, self._sources.max_bytes
         origin = shown_url(work.text)
         host = shown_host(work.text)
         work.say(f"downloading {work.label} from {host}")
-        file = self._file()
+        file = self.file()
         try:
             await sources.client.download(
                 work.text,
@@ -360,19 +404,11 @@ class Held:
                 max_redirects=sources.max_redirects,
             )
         except FetchTooLarge as error:
-            limit = (
-                "TELECINE_MEDIA_MAX_BYTES" if most == sources.max_bytes else "this model's limit"
-            )
-            raise _too_large(host, most, limit) from error
+            raise _too_large(host, most, "TELECINE_MEDIA_MAX_BYTES") from error
         except FetchError as error:
             raise SourceUnavailable(error.message) from error
         file.close()
         return _Found("url", origin, host, file.path, file.bytes, file.sha256)
-
-    def _file(self) -> SpoolFile:
-        file = self._sources.spool.file(self._key_id)
-        self._stack.callback(file.discard)
-        return file
 
     async def _stored(self, key: str, what: str) -> Path:
         try:

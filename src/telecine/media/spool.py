@@ -124,6 +124,16 @@ class Spool:
             raise RuntimeError("the spool is not open: use it in `async with`")
         return SpoolFile(self, key_id, self._own / secrets.token_hex(16))
 
+    def check(self, key_id: str, wants: int) -> None:
+        """Raises LimitReached if `wants` more bytes are too many for `key_id` just now."""
+        if self._used[key_id] + wants > self._max_bytes_per_key:
+            raise LimitReached(
+                f"This key's unfinished requests hold {self._max_bytes_per_key} bytes of media, "
+                "the most that is allowed (TELECINE_MEDIA_SPOOL_BYTES_PER_KEY). "
+                "Try again when some have finished",
+                type="spool_quota",
+            )
+
     def used(self, key_id: str) -> int:
         """Bytes that `key_id` has in the spool now."""
         return self._used[key_id]
@@ -135,13 +145,7 @@ class Spool:
                 f"A file is larger than {self._max_file_bytes} bytes (TELECINE_MEDIA_MAX_BYTES)",
                 ctx={"max_size": self._max_file_bytes},
             )
-        if self._used[key_id] + wants > self._max_bytes_per_key:
-            raise LimitReached(
-                f"This key's unfinished requests hold {self._max_bytes_per_key} bytes of media, "
-                "the most that is allowed (TELECINE_MEDIA_SPOOL_BYTES_PER_KEY). "
-                "Try again when some have finished",
-                type="spool_quota",
-            )
+        self.check(key_id, wants)
         self._used[key_id] += wants
 
     def release(self, key_id: str, had: int) -> None:

@@ -28,15 +28,14 @@ _DATA = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _FORMAT = re.compile(r"[A-Za-z0-9.+-]{1,20}")
 
 # What a provider that is asked in plain text is told, or has no need to be.
+_ALWAYS_SAID = frozenset(
+    {"model", "stream", "stream_options", "temperature", "reasoning", "models", "provider"}
+)
 _SAID: Mapping[Api, frozenset[str]] = {
-    "chat": frozenset(
-        {"model", "messages", "stream", "stream_options", "temperature", "reasoning"}
-        | {"max_tokens", "max_completion_tokens", "reasoning_effort"}
-    ),
-    "responses": frozenset(
-        {"model", "input", "instructions", "stream", "stream_options", "temperature", "reasoning"}
-        | {"max_output_tokens"}
-    ),
+    "chat": _ALWAYS_SAID
+    | {"messages", "max_tokens", "max_completion_tokens", "reasoning_effort"}
+    | {"seed", "stop", "response_format"},
+    "responses": _ALWAYS_SAID | {"input", "instructions", "max_output_tokens"},
     "embeddings": frozenset(),
 }
 _ABOUT_THE_CALLER = frozenset(
@@ -55,8 +54,6 @@ _DEFAULTS: tuple[tuple[str, Any], ...] = (
     ("tool_choice", "none"),
     ("truncation", "disabled"),
     ("modalities", ["text"]),
-    ("response_format", {"type": "text"}),
-    ("text", {"format": {"type": "text"}}),
 )
 
 
@@ -111,12 +108,32 @@ def plain(api: Api, body: Mapping[str, Any]) -> Plain:
 
 def wants_reasoning(body: Mapping[str, Any]) -> bool:
     asked = body.get("reasoning")
-    effort = body.get("reasoning_effort")
+    word = body.get("reasoning_effort")
     if isinstance(asked, Mapping):
         if asked.get("exclude") is True or asked.get("enabled") is False:
             return False
-        effort = asked.get("effort", "medium")
-    return isinstance(effort, str) and effort != "none"
+        word = asked.get("effort", "medium")
+    return isinstance(word, str) and word != "none"
+
+
+def effort(body: Mapping[str, Any]) -> Any:
+    """How much reasoning is wanted, in whatever word."""
+    asked = body.get("reasoning")
+    return asked.get("effort") if isinstance(asked, Mapping) else body.get("reasoning_effort")
+
+
+def response_format(api: Api, body: Mapping[str, Any]) -> Any:
+    """The form of the answer as a chat has it; the Responses API has it in one piece less."""
+    if api == "chat":
+        return body.get("response_format")
+    text = body.get("text")
+    form = text.get("format") if isinstance(text, Mapping) else None
+    if not isinstance(form, Mapping) or form.get("type") != "json_schema":
+        return form
+    return {
+        "type": "json_schema",
+        "json_schema": {name: value for name, value in form.items() if name != "type"},
+    }
 
 
 def replaced(body: Mapping[str, Any], parts: Mapping[tuple[str | int, ...], Any]) -> dict[str, Any]:
@@ -216,6 +233,8 @@ def _text(content: Any) -> str:
 def _is_unsaid(api: Api, name: str, value: Any) -> bool:
     if name in _SAID[api] or name in _ABOUT_THE_CALLER or value in (None, [], {}):
         return False
+    if api == "responses" and name == "text" and isinstance(value, Mapping):
+        return bool(value.keys() - {"format"})
     return (name, value) not in _DEFAULTS
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from telecine.models import Chunk, Delta, Upstream, Usage
 from telecine.providers import failures
 from telecine.providers.failures import Failure
+from telecine.providers.values import count, first, mapping, word
 
 _MODALITIES = ("text", "image", "audio", "video")
 
@@ -66,12 +67,21 @@ class Answer:
             self.failure = Failure(status=502, message="an answer that is not a JSON object")
             return None
         choice = first(chunk.get("choices"))
-        if isinstance(chunk.get("usage"), Mapping):
-            self.usage = usage(chunk["usage"], reads_cost=self._reads_cost)
+        self._use(chunk.get("usage"))
         delta = self._delta(choice)
         self._note(chunk, choice)
         self._note_error(chunk, choice)
         return delta
+
+    def _use(self, told: Any) -> None:
+        """The last figures count, but figures left blank do not take back what was told."""
+        if not isinstance(told, Mapping) or not told:
+            return
+        found, known = usage(told, reads_cost=self._reads_cost), self.usage
+        if known is not None and found.cost is None and known.cost is not None:
+            found = replace(found, cost=known.cost, cost_source=known.cost_source)
+        if known is None or found.total_tokens or not known.total_tokens:
+            self.usage = found
 
     def _delta(self, choice: Mapping[str, Any]) -> Delta | None:
         # A server that does not stream sends the whole as `message`.
@@ -81,7 +91,9 @@ class Answer:
         text = _plain(said.get("content")) or _plain(said.get("refusal"))
         reasoning = _reasoning(said)
         self.has_text = self.has_text or bool(text)
-        self.has_reasoning = self.has_reasoning or bool(reasoning)
+        # Some of it is encrypted, and paid for all the same.
+        thought = bool(reasoning or said.get("reasoning_details"))
+        self.has_reasoning = self.has_reasoning or thought
         if not self._wants_reasoning:
             reasoning = ""
         return Delta(text, reasoning) if text or reasoning else None
@@ -109,17 +121,17 @@ class Answer:
 
 def usage(told: Mapping[str, Any], *, reads_cost: bool = False) -> Usage:
     """A usage object of any of the servers. Figures that make no sense count as not told."""
-    prompt = _count(told.get("prompt_tokens")) or 0
-    completion = _count(told.get("completion_tokens")) or 0
+    prompt = count(told.get("prompt_tokens")) or 0
+    completion = count(told.get("completion_tokens")) or 0
     inside = mapping(told.get("prompt_tokens_details"))
     found = Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
-        total_tokens=_count(told.get("total_tokens")) or prompt + completion,
-        reasoning_tokens=_count(
+        total_tokens=count(told.get("total_tokens")) or prompt + completion,
+        reasoning_tokens=count(
             mapping(told.get("completion_tokens_details")).get("reasoning_tokens")
         ),
-        cached_tokens=_count(inside.get("cached_tokens")),
+        cached_tokens=count(inside.get("cached_tokens")),
         by_modality=_by_modality(inside),
     )
     cost = _cost(told) if reads_cost else None
@@ -130,9 +142,9 @@ def _by_modality(inside: Mapping[str, Any]) -> dict[str, int]:
     """Prompt tokens per modality. Nothing but zeros is a form left blank, not a finding."""
     vllm = mapping(inside.get("multimodal_tokens"))
     counts = {
-        modality: count
+        modality: told
         for modality in _MODALITIES
-        if (count := _count(inside.get(f"{modality}_tokens", vllm.get(modality)))) is not None
+        if (told := count(inside.get(f"{modality}_tokens", vllm.get(modality)))) is not None
     }
     return counts if any(counts.values()) else {}
 
@@ -151,12 +163,6 @@ def _dollars(value: Any) -> Decimal | None:
         return None
     amount = Decimal(str(value))
     return amount if amount.is_finite() and 0 <= amount < 10**9 else None
-
-
-def _count(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
-        return None
-    return value
 
 
 def _reasoning(said: Mapping[str, Any]) -> str:
@@ -180,15 +186,3 @@ def _plain(content: Any) -> str:
     if not isinstance(content, list):
         return ""
     return "".join(_plain(part.get("text")) for part in content if isinstance(part, Mapping))
-
-
-def first(choices: Any) -> Mapping[str, Any]:
-    return mapping(choices[0]) if isinstance(choices, list) and choices else {}
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def word(value: Any) -> str | None:
-    return value[:200] if isinstance(value, str) and value else None

@@ -65,8 +65,8 @@ class Provider(Protocol):
         ...
 
     async def price(self, model: str) -> Price | None:
-        """What `model` costs, for calls of which the upstream does not tell the cost; None: not
-        known, or nothing."""
+        """What `model` costs, for estimates, and for calls of which the upstream does not tell the
+        cost; None: not known."""
         ...
 
     async def models(self) -> list[Model]:

@@ -23,10 +23,18 @@ _PIECE = 3 * 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Base64:
-    """Stands in a document for a string: `prefix`, then the file's bytes in base64."""
+    """Stands in a document for a string: `prefix`, then the file's bytes in base64.
+
+    `others`: files that follow in the same string, each after a comma.
+    """
 
     path: Path
     prefix: str = ""
+    others: tuple[Path, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (self.path, *self.others)
 
 
 class Body(Payload):
@@ -65,14 +73,20 @@ class Body(Payload):
         self._consumed = True
         await writer.write(self._texts[0])
         for file, text in zip(self._files, self._texts[1:], strict=True):
-            await writer.write(f'"{file.prefix}'.encode())
-            with file.path.open("rb") as source:
-                while piece := await asyncio.to_thread(_read, source):
-                    await writer.write(piece)
-                    self.on_progress()
+            start = f'"{file.prefix}'.encode()
+            for path in file.paths:
+                await writer.write(start)
+                await self._write_file(writer, path)
+                start = b","
             await writer.write(b'"' + text)
         self.is_sent = True
         self.on_progress()
+
+    async def _write_file(self, writer: AbstractStreamWriter, path: Path) -> None:
+        with path.open("rb") as source:
+            while piece := await asyncio.to_thread(_read, source):
+                await writer.write(piece)
+                self.on_progress()
 
 
 def loc(part: Part) -> Loc:
@@ -85,4 +99,5 @@ def _read(source: BinaryIO) -> bytes:
 
 
 def _length(file: Base64) -> int:
-    return len(file.prefix) + 4 * -(-file.path.stat().st_size // 3) + len('""')
+    sizes = [4 * -(-path.stat().st_size // 3) for path in file.paths]
+    return len(file.prefix) + sum(sizes) + len(file.others) + len('""')

@@ -42,7 +42,7 @@ from telecine.models import (
 )
 from telecine.providers import failures
 from telecine.providers.base import Health, Model
-from telecine.providers.catalog import Price
+from telecine.providers.catalog import FREE, Price
 from telecine.providers.failures import Failure
 
 _STEP = re.compile(
@@ -114,7 +114,7 @@ class Echo:
         yield Upstream(id=upstream_id, model=call.model, provider=self.name, finish_reason="stop")
 
     async def price(self, model: str) -> Price | None:
-        return None
+        return FREE
 
     async def models(self) -> list[Model]:
         return [

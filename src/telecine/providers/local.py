@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -45,13 +45,14 @@ from telecine.models import (
     Upstream,
     Usage,
     Video,
+    Words,
 )
 from telecine.processes import ChildDied, ChildFailed
 from telecine.providers import local_prompt, local_report
 from telecine.providers import local_weights as weights
 from telecine.providers.base import Health, Model
 from telecine.providers.body import loc
-from telecine.providers.catalog import Price
+from telecine.providers.catalog import FREE, Price
 from telecine.providers.local_captions import Caption, Captions, Line
 from telecine.providers.local_engine import Engine, Loaded
 from telecine.providers.local_prompt import Span, Wish
@@ -145,7 +146,7 @@ class Local:
             if self._engine.is_busy:
                 yield Log("waiting for the local model")
             async with self._engine.job():
-                with self._translated(run):
+                with self._translated(lambda: run.has_begun):
                     async with aclosing(run.events()) as events:
                         async for event in events:
                             yield event
@@ -156,8 +157,25 @@ class Local:
             finish_reason="length" if run.meter.is_full else "stop",
         )
 
+    async def words(
+        self, video: Video, decoder: Decoder, start: float, end: float | None
+    ) -> tuple[Words, ...]:
+        """What is said in `video` from `start` to `end`, for models that do not hear; so a Local is
+        a Transcriber too. Raises ProviderError where there is no speech model."""
+        self._require(("speech",))
+        found: list[dict[str, Any]] = []
+        with self._translated(lambda: bool(found)):
+            async with self._engine.job():
+                await self._engine.load("speech")
+                await self._engine.listen(None)
+                async with aclosing(_within(decoder.audio(video), Span(start, end))) as chunks:
+                    async for chunk in chunks:
+                        found += await self._engine.hear(chunk.seconds, chunk.pcm)
+                found += await self._engine.hush()
+        return tuple(Words(said["start"], said["end"], said["text"]) for said in found)
+
     async def price(self, model: str) -> Price | None:
-        return None
+        return FREE
 
     async def models(self) -> list[Model]:
         return [
@@ -217,7 +235,7 @@ class Local:
             )
 
     @contextmanager
-    def _translated(self, run: _Run) -> Iterator[None]:
+    def _translated(self, has_begun: Callable[[], bool]) -> Iterator[None]:
         """The child's failures as ours. What was given sound or pictures is not tried again."""
         try:
             yield
@@ -229,7 +247,7 @@ class Local:
             raise ProviderFailed(f"The local model failed: {error}", provider=self.name) from error
         except ChildDied as error:
             says = f"The local model's process is gone: {error}"
-            if run.has_begun:
+            if has_begun():
                 raise ProviderFailed(says, provider=self.name) from error
             raise ProviderUnavailable(says, provider=self.name) from error
 

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
+from urllib.parse import quote
 
 from telecine.errors import InputError, ProviderError, ProviderRejected
 from telecine.models import (
-    IMAGE_FORMATS,
     Call,
     Capabilities,
     Conversation,
-    FilePart,
+    FramesPart,
     LinkPart,
     ProviderEvent,
+    Usage,
 )
 from telecine.net import Client
-from telecine.providers import catalog, chat
+from telecine.providers import answer, catalog, chat, frames
 from telecine.providers.base import Health, Model
 from telecine.providers.body import Base64
-from telecine.providers.chat import Chat, Listing, messages, parameters
+from telecine.providers.chat import Chat, VideoPart, messages, parameters
+from telecine.providers.exchange import Listing
+from telecine.providers.values import count, items, mapping, text, words
 
 # OpenRouter asks which program is calling. The address tells nothing of the operator.
 _HEADERS = {"X-OpenRouter-Title": "Telecine", "HTTP-Referer": "http://localhost"}
 # Its own spelling; the registered name is video/quicktime.
 _MIME = {"video/quicktime": "video/mov"}
-_AUDIO = ("wav", "mp3", "aiff", "aac", "ogg", "flac", "m4a")
+# The host that takes YouTube links; the others drop them, and say nothing about it.
+_LINK_HOST = "google-ai-studio"
+# Hosts that do not know one of these leave it out, and say nothing about that either, unless they
+# are told not to. Each with the names under which the list says that the model knows it.
+_PROMISED: Mapping[str, tuple[str, ...]] = {
+    "response_format": ("response_format", "structured_outputs"),
+    "seed": ("seed",),
+    "stop": ("stop",),
+    "reasoning": ("reasoning", "reasoning_effort"),
+}
 # What the web plugin takes; other options of a search go beside it.
 _PLUGIN_OPTIONS = frozenset(
     {"engine", "max_results", "search_prompt", "include_domains", "exclude_domains"}
@@ -40,6 +53,8 @@ _PLUGIN_OPTIONS = frozenset(
 class _Listed:
     model: Model
     price: catalog.Price | None
+    capabilities: Capabilities
+    parameters: tuple[str, ...]
 
 
 class OpenRouter:
@@ -93,43 +108,51 @@ class OpenRouter:
                 provider=self.name,
             )
         listed = await self._listed(model)
-        takes = listed.model.input_modalities if listed else ()
-        files: tuple[Literal["file", "link"], ...] = (
-            ("file", "link") if _takes_links(model) else ("file",)
-        )
-        # What is not listed may take anything; OpenRouter reads documents itself, for any model.
-        return Capabilities(
-            delivery=files if not takes or "video" in takes else (),
-            images=IMAGE_FORMATS if not takes or "image" in takes else (),
-            audio=_AUDIO if not takes or "audio" in takes else (),
-            pdfs=True,
-            web_search=True,
-        )
+        if listed is not None:
+            return listed.capabilities
+        if (card := _seeded(model)) is not None:
+            return card.capabilities
+        return catalog.capabilities({"id": _full_name(model)})
 
     async def price(self, model: str) -> catalog.Price | None:
-        """What its list says; None when the list says nothing of it or cannot be had."""
-        listed = await self._listed(model)
-        return listed.price if listed else None
+        """What its list says, or said when this version was made."""
+        if (listed := await self._listed(model)) is not None:
+            return listed.price
+        card = _seeded(model)
+        return card.price if card else None
 
-    def generate(self, call: Call) -> AsyncIterator[ProviderEvent]:
+    async def generate(self, call: Call) -> AsyncGenerator[ProviderEvent, None]:
+        listed = await self._listed(call.model)
         document = {
             **parameters(call),
             "model": _full_name(call.model),
-            "messages": messages(call, lambda part: _video(part, call.model)),
-            # Whether the model thinks is its own default; this says whether it is told.
-            "reasoning": {"enabled": True} if call.reasoning else {"exclude": True},
-            **_routing(call),
+            "messages": messages(call, lambda part: _video(part, call)),
+            "reasoning": _reasoning(call),
             **_web_search(call.web_search),
         }
-        return self._chat.ask(call, document)
+        known = listed.parameters if listed else ()
+        document |= _routing(call, call.provider, must_know=_is_promised(call, known))
+        async with aclosing(self._chat.ask(call, document)) as events:
+            async for event in events:
+                yield event
 
     def converse(self, call: Call, talk: Conversation) -> AsyncIterator[ProviderEvent]:
         document = {
-            **_routing(call),
-            **chat.body(call, talk, lambda part: _video(part, call.model)),
+            **chat.body(call, talk, lambda part: _video(part, call)),
             "model": _full_name(call.model),
         }
+        document |= _routing(call, document.get("provider"), must_know=False)
         return self._chat.pass_on(call, talk, document)
+
+    async def settle(self, upstream_id: str) -> Usage | None:
+        """What a call came to, also one that was cut off: Google and others go on, and bill."""
+        try:
+            told = await self._chat.get(f"/generation?id={quote(upstream_id, safe='')}")
+        except ProviderError as error:
+            if error.upstream_status == 404:
+                return None  # the figures come some seconds after the answer
+            raise
+        return _settled(mapping(mapping(told).get("data")))
 
     async def models(self) -> list[Model]:
         if not self._models:
@@ -146,10 +169,10 @@ class OpenRouter:
                 f"api_key_env of [providers.{self.name}] names",
             )
         try:
-            answer = await self._chat.get("/key")
+            told = await self._chat.get("/key")
         except ProviderError as error:
-            return _unwell(error)
-        left = _mapping(_mapping(answer).get("data")).get("limit_remaining")
+            return _unwell(error, self._chat.base_url)
+        left = mapping(mapping(told).get("data")).get("limit_remaining")
         if not isinstance(left, int | Decimal):
             return Health(is_ok=True, says="the key is good")
         if left <= 0:
@@ -163,13 +186,13 @@ class OpenRouter:
     async def _listed(self, model: str) -> _Listed | None:
         known = await self._listing.get_or_last() or {}
         name = _full_name(model)
-        # ":nitro" and ":floor" say how to route, and are not listed; ":free" is a model of its own.
-        return known.get(name) or known.get(name.partition(":")[0])
+        return known.get(name) or known.get(_base_name(model))
 
     async def _fetch(self) -> dict[str, _Listed]:
-        answer = await self._chat.get("/models")
-        source = f"{self.name}, {self._today().isoformat()}"
-        found = (_read(entry, source) for entry in _list(_mapping(answer).get("data")))
+        told = await self._chat.get("/models")
+        today = self._today().isoformat()
+        source = f"{self.name}, {today}"
+        found = (_read(entry, source, today) for entry in items(mapping(told).get("data")))
         return {listed.model.id: listed for listed in found if listed}
 
 
@@ -178,11 +201,85 @@ def _full_name(model: str) -> str:
     return model if "/" in model else f"openrouter/{model}"
 
 
-def _routing(call: Call) -> dict[str, Any]:
-    """The other hosts of models that take links take none, and say nothing about it."""
-    if any(isinstance(part, LinkPart) for part in call.parts):
-        return {"provider": {"only": ["google-ai-studio"]}}
-    return {}
+def _seeded(model: str) -> catalog.Card | None:
+    names = (_full_name(model), _base_name(model))
+    return next((card for name in names if (card := catalog.seeded(name, "openrouter"))), None)
+
+
+def _base_name(model: str) -> str:
+    """Without how to route: ":nitro" and ":floor" are not listed; ":free" is a model of its own."""
+    return _full_name(model).partition(":")[0]
+
+
+def _reasoning(call: Call) -> dict[str, Any]:
+    """Whether the model thinks is its own default, unless an effort is asked for; besides, whether
+    it is told."""
+    if call.effort is not None:
+        return {"effort": call.effort, **({} if call.reasoning else {"exclude": True})}
+    return {"enabled": True} if call.reasoning else {"exclude": True}
+
+
+def _is_promised(call: Call, known: Collection[str]) -> bool:
+    """Whether something is asked for that some hosts of the model know, and others would drop."""
+    asked = {
+        "response_format": call.response_format,
+        "seed": call.seed,
+        "stop": call.stop or None,
+        "reasoning": call.effort,
+    }
+    return any(
+        value is not None and not known_as.isdisjoint(known)
+        for value, known_as in ((asked[name], {*names}) for name, names in _PROMISED.items())
+    )
+
+
+def _routing(call: Call, given: Any, *, must_know: bool) -> dict[str, Any]:
+    """The caller's own routing, and what has to be said to have nothing dropped on the way."""
+    routing = dict(mapping(given))
+    if must_know:
+        routing.setdefault("require_parameters", True)
+    links = [p for p in call.parts if isinstance(p, LinkPart) and p.video is None]
+    if links:
+        _refuse_without_links(routing, links[0])
+        routing["only"] = [_LINK_HOST]
+    return {"provider": routing} if routing else {}
+
+
+def _refuse_without_links(routing: Mapping[str, Any], link: LinkPart) -> None:
+    """Raises InputError when the caller rules out the only host that takes links."""
+    only, ignored = words(routing.get("only")), words(routing.get("ignore"))
+    if (only and not any(map(_is_link_host, only))) or any(map(_is_link_host, ignored)):
+        raise InputError(
+            f"Only the host {_LINK_HOST} takes YouTube links, and `provider` rules it out: add it "
+            "to `only`, take it out of `ignore`, or send the video as a file",
+            loc=("body", "provider"),
+            ctx={"host": _LINK_HOST, "link": list(link.loc)},
+        )
+
+
+def _is_link_host(slug: str) -> bool:
+    return slug.lower().partition("/")[0] == _LINK_HOST
+
+
+def _settled(data: Mapping[str, Any]) -> Usage | None:
+    """A generation's record as a usage object has it; None while it has no cost."""
+    native, usual = data.get("native_tokens_prompt"), data.get("tokens_prompt")
+    prompt = usual if native is None else native
+    native, usual = data.get("native_tokens_completion"), data.get("tokens_completion")
+    completion = usual if native is None else native
+    found = answer.usage(
+        {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "prompt_tokens_details": {"cached_tokens": data.get("native_tokens_cached")},
+            "completion_tokens_details": {"reasoning_tokens": data.get("native_tokens_reasoning")},
+            "cost": data.get("total_cost"),
+            "is_byok": data.get("is_byok"),
+            "cost_details": {"upstream_inference_cost": data.get("upstream_inference_cost")},
+        },
+        reads_cost=True,
+    )
+    return found if found.cost is not None else None
 
 
 def _web_search(options: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -201,54 +298,46 @@ def _takes_links(model: str) -> bool:
     return model.lstrip("~").startswith("google/gemini-")
 
 
-def _video(part: FilePart | LinkPart, model: str) -> Mapping[str, Any]:
-    if isinstance(part, LinkPart):
-        if not _takes_links(model):
-            raise InputError(f"{model} takes no links, only video files", loc=part.loc)
-        return {"type": "video_url", "video_url": {"url": part.url}}
-    mime = _MIME.get(part.video.mime, part.video.mime)
-    return {
-        "type": "video_url",
-        "video_url": {"url": Base64(part.video.path, f"data:{mime};base64,")},
-    }
+def _video(part: VideoPart, call: Call) -> list[dict[str, Any]]:
+    match part:
+        case FramesPart():
+            return frames.parts(part, call, says_detail=True)
+        case LinkPart(url=url, video=None) if not _takes_links(call.model):
+            raise InputError(f"{call.model} takes no links, only video files", loc=part.loc)
+        case LinkPart(url=url):
+            return [{"type": "video_url", "video_url": {"url": url}}]
+    mime = _MIME.get(part.mime, part.mime)
+    url_ = Base64(part.path, f"data:{mime};base64,")
+    return [{"type": "video_url", "video_url": {"url": url_}}]
 
 
-def _read(entry: Any, source: str) -> _Listed | None:
+def _read(entry: Any, source: str, today: str) -> _Listed | None:
     """One entry of the list, as far as it makes sense."""
     if not isinstance(entry, Mapping) or not isinstance(entry.get("id"), str):
         return None
-    price = catalog.price(_mapping(entry.get("pricing")), source=source)
-    modalities = _list(_mapping(entry.get("architecture")).get("input_modalities"))
-    context = entry.get("context_length")
+    price = catalog.price(mapping(entry.get("pricing")), source=source, dated=today)
     model = Model(
         id=entry["id"],
-        name=_text(entry.get("name")),
-        input_modalities=tuple(m for m in modalities if isinstance(m, str)),
-        context_tokens=context if isinstance(context, int) else None,
+        name=text(entry.get("name")),
+        input_modalities=words(mapping(entry.get("architecture")).get("input_modalities")),
+        context_tokens=count(entry.get("context_length")),
         price_prompt=str(price.prompt) if price else None,
         price_completion=str(price.completion) if price else None,
-        description=_text(entry.get("description")),
+        description=text(entry.get("description")),
     )
-    return _Listed(model, price)
+    listed = words(entry.get("supported_parameters"))
+    return _Listed(model, price, catalog.capabilities(entry), listed)
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _unwell(error: ProviderError) -> Health:
+def _unwell(error: ProviderError, base_url: str) -> Health:
     if error.upstream_status in (401, 403):
         return Health(
             is_ok=False,
             says=f"the key was refused ({error.upstream_status})",
             fix="make a new key at OpenRouter and set OPENROUTER_API_KEY to it",
         )
-    return Health(is_ok=False, says=error.message, fix="check the network, base_url and net.proxy")
+    return Health(
+        is_ok=False,
+        says=f"{error.message} ({base_url})",
+        fix="check the network, base_url and net.proxy",
+    )

@@ -11,8 +11,9 @@ from typing import Any
 
 from telecine.models import Api, Chunk, Upstream
 from telecine.providers import failures
-from telecine.providers.answer import Answer, first, mapping, usage, word
+from telecine.providers.answer import Answer
 from telecine.providers.failures import Failure
+from telecine.providers.values import first, mapping, word
 
 _FINISHED = {"completed": "stop", "incomplete": "length"}
 
@@ -72,7 +73,7 @@ class Response(Answer):
             finish_reason=_FINISHED.get(str(response.get("status"))) or now.finish_reason,
         )
         if isinstance(told := response.get("usage"), Mapping):
-            self.usage = usage(_as_chat(told), reads_cost=self._reads_cost)
+            self._use(_as_chat(told))
 
 
 class Embeddings(Answer):

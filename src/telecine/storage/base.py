@@ -8,9 +8,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from telecine.errors import TelecineError
+
+
+class StorageFailed(TelecineError):
+    """The store could not do its part; nothing of it is the caller's fault."""
+
+    type = "storage_unavailable"
+    status = 503
+    retryable = True
+
 
 class Storage(Protocol):
-    """Bytes by key. Proven by tests/contract/storage."""
+    """Bytes by key. Proven by tests/contract/storage.
+
+    What it can not do it tells by StorageFailed or OSError.
+    """
 
     async def __aenter__(self) -> Self: ...
 

@@ -186,7 +186,12 @@ class LocalStorage:
         self._check_open()
         if not _KEY.fullmatch(key):
             raise ValueError(f"not a storage key: {key!r}")
-        return self._folder / key[:2] / key[2:4] / key.replace("/", "-")
+        return place(self._folder, key)
+
+
+def place(folder: Path, key: str) -> Path:
+    """Where a storage in `folder` has the bytes of `key`."""
+    return folder / key[:2] / key[2:4] / key.replace("/", "-")
 
 
 @contextlib.contextmanager

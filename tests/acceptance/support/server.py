@@ -107,3 +107,38 @@ class Server:
 
     def log(self):
         return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+
+class Worker:
+    """`telecine worker` of the same settings, with a data folder of its own."""
+
+    def __init__(self, folder, *, config="", arguments=(), env=None):
+        self.folder = Path(folder)
+        self.folder.mkdir()
+        (self.folder / "telecine.toml").write_text(config)
+        self._log = self.folder / "worker.log"
+        line = [COMMAND, "worker", "--data", self.folder / "data", *arguments]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                line,
+                cwd=self.folder,
+                env=environment(**(env or {})),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        said = self._process.stdout.readline()
+        assert "queued requests at once" in said, said + self._log.read_text()
+
+    def stop(self):
+        return self._end(signal.SIGTERM)
+
+    def kill(self):
+        return self._end(signal.SIGKILL)
+
+    def _end(self, number):
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        code = self._process.wait(60)
+        self._process.stdout.close()
+        return code

@@ -115,3 +115,38 @@ def test_a_breakdown_with_figures_says_it_when_there_was_no_video():
 
 def test_a_missing_total_is_the_sum():
     assert usage({"prompt_tokens": 2, "completion_tokens": 3}).total_tokens == 5
+
+
+BILLED = {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10, "cost": Decimal("0.5")}
+
+
+@pytest.mark.parametrize(
+    "later",
+    [{}, {"prompt_tokens": 0}, {"total_tokens": 0, "cost": None}, {"prompt_tokens_details": {}}],
+)
+def test_a_usage_left_blank_takes_back_nothing(later):
+    sums = answer()
+    sums.take({"usage": BILLED})
+    sums.take({"usage": later})
+    assert (sums.usage.total_tokens, sums.usage.cost) == (10, Decimal("0.5"))
+    assert sums.usage.cost_source == "billed"
+
+
+def test_later_figures_count_and_keep_the_bill_that_was_told():
+    sums = answer()
+    sums.take({"usage": BILLED})
+    sums.take({"usage": {"prompt_tokens": 9, "completion_tokens": 5}})
+    assert (sums.usage.completion_tokens, sums.usage.cost) == (5, Decimal("0.5"))
+
+
+def test_a_usage_with_nothing_in_it_is_none():
+    sums = answer()
+    sums.take({"usage": {}})
+    assert sums.usage is None
+
+
+def test_encrypted_reasoning_has_begun_an_answer():
+    sums = answer()
+    detail = {"type": "reasoning.encrypted", "data": "abc", "index": 0}
+    assert sums.take(chunk({"content": "", "reasoning_details": [detail]})) is None
+    assert sums.has_begun

@@ -1,7 +1,7 @@
 import pytest
 
 from telecine.errors import ProviderUnavailable
-from telecine.providers.chat import Listing
+from telecine.providers.exchange import Listing
 
 
 class Server:

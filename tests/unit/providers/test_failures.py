@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telecine.errors import (
+    FormRefused,
     ProviderFailed,
     ProviderRejected,
     ProviderUnavailable,
@@ -151,3 +152,80 @@ def test_a_video_that_is_quoted_back_is_left_out():
 def test_words_are_cut_after_the_keys_are_out():
     assert KEY[:10] not in scrubbed("x" * 590 + KEY, (KEY,))
     assert len(scrubbed("x" * 10_000)) == 600
+
+
+CLIP = LinkPart("https://example.org/a.mp4", ("body", "video_urls", 0))
+WITH_CLIP = Call(request_id="r", model="m", prompt="p", parts=(CLIP,))
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "At most 1 video(s) may be provided in one prompt."),
+        (400, "At most 0 video(s) may be provided in one prompt. Set `--limit-mm-per-prompt`"),
+        (422, "Failed to fetch media from URL: HTTP 404 error"),
+        (422, "The URL must be either a HTTP, data or file URL."),
+        (422, "The URL must be from one of the allowed domains: a. Input URL domain: b"),
+        (501, "Only base64 data URLs are supported for now."),
+        (400, "Could not decode video: Incorrect padding"),
+        (400, "cannot identify image file <_io.BytesIO object at 0x7f>"),
+        (400, "Unknown part type: video_url"),
+        (400, "unsupported content[].type"),
+        (400, "video input is not supported - hint: you may need to provide the mmproj"),
+        (400, "Failed to load image or audio file"),
+        (400, "Invalid value: 'video_url'. Supported values are: 'text' and 'image_url'."),
+        (400, "Unsupported MIME type: video/x-matroska"),
+        (400, "This model does not support video input"),
+        (400, "This model does not support image inputs."),
+        (400, "m is not a multimodal model"),
+        (404, "No endpoints found that support image input"),
+        (400, "File is not a PDF"),
+        (415, ""),
+        (413, "Payload Too Large"),
+    ],
+)
+def test_a_form_that_is_not_taken_may_be_tried_in_another(status, said):
+    found = error(read({"error": {"message": said}}, status=status), WITH_CLIP, provider="p")
+    assert type(found) is FormRefused
+    assert (found.status, found.upstream_status, found.loc) == (422, status, CLIP.loc)
+    assert said in found.message
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "temperature must be at most 2"),
+        (400, "stop: at most 4 strings"),
+        (400, "Provider returned error"),
+        (404, "The model `m` does not exist"),
+        (404, "No endpoints found that can handle the requested parameters."),
+        (422, "response_format: unknown type"),
+    ],
+)
+def test_other_refusals_are_not_about_the_form(status, said):
+    found = error(parse(said, status=status, retry_after=None), WITH_CLIP, provider="p")
+    assert type(found) is ProviderRejected
+
+
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
+def test_without_media_no_form_is_refused(status):
+    failure = parse("Unknown part type: video_url", status=status, retry_after=None)
+    assert not isinstance(error(failure, CALL, provider="p"), FormRefused)
+
+
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
+def test_a_form_refused_in_the_middle_of_an_answer_may_have_been_billed(status):
+    failure = parse("Could not decode video", status=status, retry_after=None)
+    assert type(error(failure, WITH_CLIP, provider="p", has_begun=True)) is ProviderFailed
+
+
+def test_words_of_the_context_are_not_words_of_the_form():
+    said = "The decoder prompt (length 9) is longer than the maximum model length of 8; the video"
+    found = error(parse(said, status=400, retry_after=None), WITH_CLIP, provider="p")
+    assert type(found) is TooLarge
+
+
+@pytest.mark.parametrize("param", ["response_format", "response_format.type", "seed", "stop[0]"])
+def test_the_field_that_is_named_is_where_the_error_stands(param):
+    body = {"error": {"message": "no", "param": param}}
+    assert told(body).loc == ("body", param.partition(".")[0].partition("[")[0])

@@ -1,6 +1,6 @@
 // Text of a model as Markdown: made safe, and with its times (12:34, [00:01:02]) as buttons that seek.
 import DOMPurify from "dompurify";
-import { marked } from "marked";
+import { type Token, marked } from "marked";
 import { useEffect, useRef } from "preact/hooks";
 
 const TIME = /\[?\b((?:\d{1,2}:)?[0-5]?\d:[0-5]\d)(?:\.\d+)?\b\]?/g;
@@ -9,8 +9,10 @@ export function seconds(text: string): number {
   return text.split(":").reduce((total, part) => total * 60 + Number(part), 0);
 }
 
-export function safeHtml(text: string): string {
-  const html = marked.parse(text, { async: false, gfm: true, breaks: true });
+const PIECE = 3000;
+
+/** Of whatever a model wrote: nothing that runs, loads, looks like ours or can be filled in. */
+function cleaned(html: string): string {
   return DOMPurify.sanitize(html, {
     USE_PROFILES: { html: true },
     FORBID_TAGS: ["style", "form", "input", "button", "img", "video", "audio", "iframe"],
@@ -18,21 +20,64 @@ export function safeHtml(text: string): string {
   });
 }
 
-export function Markdown({ text, onSeek }: { text: string; onSeek?: (seconds: number) => void }) {
+/** Whole blocks of about PIECE characters: a long answer is made in turns, so that no frame waits for all. */
+function pieces(text: string): Token[][] {
+  const found: Token[][] = [];
+  let size = PIECE;
+  for (const token of marked.lexer(text, { gfm: true, breaks: true })) {
+    if (size >= PIECE) {
+      found.push([]);
+      size = 0;
+    }
+    found[found.length - 1]?.push(token);
+    size += token.raw.length;
+  }
+  return found;
+}
+
+type Props = {
+  text: string;
+  onSeek?: (seconds: number) => void;
+  /** Called when all of `text` is in the page. */
+  onMade?: (text: string) => void;
+};
+
+export function Markdown({ text, onSeek, onMade }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const seek = useRef(onSeek);
   seek.current = onSeek;
   useEffect(() => {
     const element = place.current;
     if (!element) return;
-    element.innerHTML = safeHtml(text);
-    for (const link of element.querySelectorAll("a")) {
-      link.target = "_blank";
-      link.rel = "noopener noreferrer nofollow";
-    }
-    if (seek.current) linkTimes(element, (at) => seek.current?.(at));
+    const made = pieces(text);
+    const parts: HTMLElement[] = [];
+    let frame = 0;
+    const make = () => {
+      const tokens = made[parts.length];
+      if (tokens) parts.push(part(marked.parser(tokens, { gfm: true, breaks: true }), seek));
+      if (parts.length < made.length) {
+        frame = requestAnimationFrame(make);
+      } else {
+        element.replaceChildren(...parts);
+        onMade?.(text);
+      }
+    };
+    make();
+    return () => cancelAnimationFrame(frame);
   }, [text]);
   return <div class="markdown" ref={place} />;
+}
+
+function part(html: string, seek: { current: ((seconds: number) => void) | undefined }): HTMLElement {
+  const element = document.createElement("div");
+  element.className = "part";
+  element.innerHTML = cleaned(html);
+  for (const link of element.querySelectorAll("a")) {
+    link.target = "_blank";
+    link.rel = "noopener noreferrer nofollow";
+  }
+  if (seek.current) linkTimes(element, (at) => seek.current?.(at));
+  return element;
 }
 
 function linkTimes(root: Element, seekTo: (seconds: number) => void): void {

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, request_response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from telecine.api import auth
 from telecine.api.auth import Guard
@@ -22,7 +22,6 @@ from telecine.api.platform.keys import KeyCalls
 from telecine.api.platform.reports import Reports
 from telecine.api.platform.requests import Requests
 from telecine.api.platform.storage import StorageCalls
-from telecine.errors import Forbidden
 
 
 def routes(parts: Parts, guard: Guard) -> list[BaseRoute]:
@@ -34,7 +33,7 @@ def routes(parts: Parts, guard: Guard) -> list[BaseRoute]:
         return guard(request_response(handler))
 
     def admin(handler: Any) -> ASGIApp:
-        return guard(_Admins(request_response(handler)))
+        return guard(auth.admin(request_response(handler)))
 
     return [
         Route("/v1/meta", catalog.meta, methods=["GET"]),
@@ -77,15 +76,3 @@ _NOT_OFFERED = (
 
 async def _not_offered(request: Request) -> Response:
     raise NotOffered(f"This server does not offer {request.scope['path'][:200]}")
-
-
-class _Admins:
-    """Lets through keys with the scope ADMIN, behind a guard."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if "ADMIN" not in auth.caller(scope).scopes:
-            raise Forbidden("This needs a key with the scope ADMIN")
-        await self._app(scope, receive, send)

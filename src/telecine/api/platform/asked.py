@@ -106,6 +106,10 @@ class Asked:
             raise BadRequest("start must be before end")
         return Span(start, end, zone)
 
+    def at(self, name: str) -> float | None:
+        """A time; None: not said."""
+        return self._time(name, self._zone())
+
     def _time(self, name: str, zone: tzinfo) -> float | None:
         text = self.text(name)
         if text is None:

@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from telecine.api import auth, documents
 from telecine.api.addressing import Address, address, header
+from telecine.api.answers import page, reply, visible
 from telecine.api.intake import read_object
 from telecine.api.parts import Parts
-from telecine.api.platform.answers import page, reply, visible
 from telecine.api.platform.asked import Asked, cursor_of, listed
 from telecine.api.platform.bodies import parsed
 from telecine.api.platform.reports import UNIT, Reports, known_endpoints

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from telecine import wire
+from telecine.api.answers import page, reply
 from telecine.api.intake import read_object
 from telecine.api.parts import Parts
-from telecine.api.platform.answers import page, reply
 from telecine.api.platform.asked import Asked, cursor_of
 from telecine.api.platform.bodies import parsed
 from telecine.errors import Forbidden, NotFound

@@ -16,9 +16,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from telecine.api.answers import page, reply, time_of, usd, visible
 from telecine.api.parts import Parts
 from telecine.api.platform import buckets
-from telecine.api.platform.answers import page, reply, time_of, usd, visible
 from telecine.api.platform.asked import DAY, MOST, Asked, Span, cursor_of, listed
 from telecine.db.base import Operation, Row, Transaction
 from telecine.endpoints import ENDPOINTS
@@ -166,7 +166,7 @@ class Reports:
             lambda tx: tx.fetch("usage_between", start=now - 30 * DAY, end=MOST, **values)
         )
         known = sum(row["calls"] - row["unknown"] for row in rows)
-        return Decimal(str(sum(row["cost"] or 0 for row in rows))) / known if known else None
+        return _cost(rows) / known if known else None
 
     async def _aliases(self) -> dict[str, str]:
         return {key.key_id: key.alias for key in await self._keys.list()}
@@ -269,9 +269,13 @@ def _usage(row: Row) -> dict[str, Any]:
     }
 
 
+def _cost(rows: Sequence[Row]) -> Decimal:
+    return sum((Decimal(row["cost"] or 0) for row in rows), Decimal(0))
+
+
 def _spent(rows: Sequence[Row]) -> dict[str, Any]:
     return {
-        "cost": usd(sum(float(row["cost"] or 0) for row in rows)),
+        "cost": usd(_cost(rows)),
         "currency": "USD",
         "call_count": sum(row["calls"] for row in rows),
         "unknown_cost_count": sum(row["unknown"] for row in rows),

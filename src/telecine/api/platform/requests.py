@@ -10,12 +10,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from telecine.api.answers import page, reply, time_of, visible
 from telecine.api.parts import Parts
-from telecine.api.platform.answers import page, reply, time_of, visible
 from telecine.api.platform.asked import DAY, MOST, Asked, Span, cursor_of, listed
 from telecine.api.platform.reports import known_endpoints
-from telecine.db.base import Row, Transaction
+from telecine.db.base import Database, Row, Transaction
 from telecine.errors import BadRequest, NotFound
+from telecine.files import Files
 
 _CODES: Mapping[str, tuple[int, int]] = {
     "": (0, 999),
@@ -108,22 +109,28 @@ class Requests:
         result, receipt, log, and the bytes of data URIs that no other request has. Files that
         were uploaded stay, as fal's do: other requests may use them. Again is the same."""
         request_id = uuid_of(request.path_params["request_id"])
-
-        async def operation(tx: Transaction) -> list[str]:
-            row = await tx.fetch_one("request_to_forget", id=request_id)
-            if row is None:
-                raise NotFound(f"Request {request_id} not found")
-            if not await tx.execute("delete_payloads", id=request_id):
-                raise BadRequest("The request has not ended yet: cancel it first")
-            await tx.execute("delete_logs", request_id=request_id)
-            await tx.execute("delete_attempt_details", request_id=request_id)
-            await tx.execute("delete_delivery_details", request_id=request_id)
-            attachments = json.loads(row["attachments"]).values()
-            return [one["object"] for one in attachments if one.get("object")]
-
-        await self._files.release(await self._db.write(operation))
-        await self._db.scrub()
+        await forget(self._db, self._files, request_id)
         return reply({"cdn_delete_results": []})  # routers make no files
+
+
+async def forget(db: Database, files: Files, request_id: str) -> None:
+    """Delete the payloads of a request that has ended. Raises NotFound, BadRequest."""
+
+    async def operation(tx: Transaction) -> list[str]:
+        row = await tx.fetch_one("request_to_forget", id=request_id)
+        if row is None:
+            raise NotFound(f"Request {request_id} not found")
+        if not await tx.execute("delete_payloads", id=request_id):
+            raise BadRequest("The request has not ended yet: cancel it first")
+        await tx.execute("delete_logs", request_id=request_id)
+        await tx.execute("delete_attempt_details", request_id=request_id)
+        await tx.execute("delete_delivery_details", request_id=request_id)
+        await tx.execute("delete_saved_results", request_id=request_id)
+        attachments = json.loads(row["attachments"]).values()
+        return [one["object"] for one in attachments if one.get("object")]
+
+    await files.release(await db.write(operation))
+    await db.scrub()
 
 
 def uuid_of(text: str) -> str:

@@ -13,9 +13,9 @@ from telecine import acl
 from telecine.acl import Acl
 from telecine.api import auth, lifecycle
 from telecine.api.addressing import address
+from telecine.api.answers import reply
 from telecine.api.intake import read_object
 from telecine.api.parts import Parts
-from telecine.api.platform.answers import reply
 from telecine.api.platform.bodies import parsed
 from telecine.errors import BadRequest, Forbidden, NotFound
 from telecine.files import File, UploadSettings, file_id_of, owns

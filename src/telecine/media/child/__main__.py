@@ -5,6 +5,11 @@ Tasks and their answers, in the frames of `telecine.processes`:
     {"task": "probe", "path": ...}                          -> {"probe": {...}}
     {"task": "frames", "path": ..., "fps": ..., "max_side": ...}
                                                             -> {"frame": {...}} + RGB, many
+    {"task": "stills", "path": ..., "times": [...], "max_side": ..., "max_bytes": ...}
+                                                            -> {"still": {...}} + JPEG, many
+    {"task": "transcode", "path": ..., "work": {...}}       -> {"data": true} + bytes, many,
+                                                               {"again": true} if all that is void,
+                                                               {"made": {...}} + what comes before
     {"task": "audio", "path": ...}                          -> {"audio": seconds} + PCM, many
     {"task": "image", "path": ...}                          -> {"image": {...}}
     {"task": "picture", "path": ..., "max_side": ...}       -> {"picture": {...}} + RGB
@@ -78,6 +83,19 @@ def _run(task: dict[str, Any]) -> Iterator[Answer]:
             from telecine.media.child import frames
 
             return frames.read(task["path"], fps=task["fps"], max_side=task["max_side"])
+        case "stills":
+            from telecine.media.child import stills
+
+            return stills.take(
+                task["path"],
+                times=task["times"],
+                max_side=task["max_side"],
+                max_bytes=task["max_bytes"],
+            )
+        case "transcode":
+            from telecine.media.child import transcode
+
+            return transcode.make(task["path"], transcode.Work(**task["work"]))
         case "audio":
             from telecine.media.child import audio
 

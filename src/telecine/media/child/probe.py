@@ -133,6 +133,7 @@ class _Walk:
     _heard: int = 0
     _timelines: dict[int, Timeline] = field(default_factory=dict)
     _reached: dict[int, float] = field(default_factory=dict)
+    _decoded: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def to_the_end(self) -> Iterator[Answer]:
         streams = [s for s in (self.video, self.audio) if s is not None]
@@ -178,7 +179,7 @@ class _Walk:
             self._first_sound(packet)
 
     def _measure(self, packet: Packet[Any]) -> None:
-        pts = packet.pts if packet.pts is not None else packet.dts
+        pts = self._shown(packet)
         base = packet.stream.time_base
         seconds = float(pts * base) if pts is not None and base else None
         lasts = float(packet.duration * base) if packet.duration and base else 0.0
@@ -187,6 +188,17 @@ class _Walk:
         self.longest_step = max(self.longest_step, now - self._reached.get(index, 0.0))
         self._reached[index] = now
         self.end = max(self.end, now + max(0.0, lasts))
+
+    def _shown(self, packet: Packet[Any]) -> int | None:
+        """The time of a packet, or of one before it: packets come in the order in which they are
+        decoded. One that is shown earlier than another is no new start while `dts` goes on."""
+        pts, dts = packet.pts, packet.dts
+        if pts is None or dts is None:
+            return pts if pts is not None else dts
+        last_dts, last_pts = self._decoded.get(packet.stream_index, (dts, pts))
+        shown = max(pts, last_pts) if dts >= last_dts else pts
+        self._decoded[packet.stream_index] = dts, shown
+        return shown
 
     def _first_picture(self, packet: Packet[Any] | None) -> None:
         if self.picture is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
 
@@ -29,6 +29,8 @@ _FORMATS = "mov,matroska,mpeg,mpegts,mpegvideo,avi,asf,flv,ogg,mxf,ivf"
 MAX_SIDE = 16_384
 MAX_PIXELS = 8192 * 8192
 _MAX_THREADS = 4
+_INDEXED = ("mov", "matroska")
+_MARGIN_SECONDS = 0.5  # an index tells when pictures are decoded, not when they are shown
 _BUFFER_BYTES = 256 * 1024
 
 
@@ -131,25 +133,61 @@ def start_seconds(container: InputContainer) -> float:
 
 
 def decoded(
-    container: InputContainer, stream: VideoStream | AudioStream
+    container: InputContainer,
+    *streams: VideoStream | AudioStream,
+    before: Callable[[Packet[Any]], None] | None = None,
 ) -> Iterator[VideoFrame | AudioFrame | None]:
-    """Whatever of `stream` decodes, in order; None for every packet read, as a sign of life.
+    """Whatever of `streams` decodes, in order; None for every packet read, as a sign of life.
+    `before` is told of each before it is decoded.
 
     Damaged packets are skipped, and a read error is the end. Raises MemoryError only.
     """
+    wanted = {stream.index: stream for stream in streams}
     for other in container.streams:
-        other.discard = Discard.default if other.index == stream.index else Discard.all
+        other.discard = Discard.default if other.index in wanted else Discard.all
     try:
-        for packet in container.demux(stream):
+        for packet in container.demux(*streams):
             yield None
-            yield from _frames(stream, packet)
+            if before is not None:
+                before(packet)
+            yield from _frames(wanted[packet.stream.index], packet)  # the index of a last one is 0
         return
     except MemoryError:
         raise
     except FFmpegError:
         pass
-    # The file broke off: what the decoder's threads still hold is good.
-    yield from _frames(stream, None)
+    # The file broke off: what the decoders' threads still hold is good.
+    for stream in streams:
+        yield from _frames(stream, None)
+
+
+def is_indexed(container: InputContainer) -> bool:
+    """Whether it is a file with an index, whose times go from its start to its end."""
+    return any(name in container.format.name for name in _INDEXED)
+
+
+def jump(container: InputContainer, stream: VideoStream, seconds: float, *, past: float) -> bool:
+    """Go on reading at the last keyframe well before `seconds` of the clip, if the file's index has
+    one after `past`; False: there is none, and nothing changed.
+
+    Only of files that have an index of the whole, and whose times are what it says.
+    """
+    if not is_indexed(container) or stream.time_base is None:
+        return False
+    base, start = stream.time_base, start_seconds(container)
+    if len(stream.index_entries) <= 1 and "matroska" in container.format.name and past <= 0:
+        container.seek(0)  # that is when it looks for the index
+    found = stream.index_entries.search_timestamp(int((seconds + start - _MARGIN_SECONDS) / base))
+    if found <= 0:
+        return False
+    keyframe = stream.index_entries[found].timestamp
+    if float(keyframe * base) - start <= past + _MARGIN_SECONDS:
+        return False
+    try:
+        container.seek(keyframe, stream=stream)
+    except FFmpegError:
+        return False
+    return True
 
 
 class Timeline:

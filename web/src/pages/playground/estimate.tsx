@@ -1,0 +1,144 @@
+// Before the run: how the media would go to the model, and what that may cost.
+import { useEffect, useState } from "preact/hooks";
+import { ApiError, type Problem, post } from "../../api";
+import { clock, count, money } from "../../ui/format";
+import type { Input } from "./form";
+import { sourceInWords } from "./models";
+
+export type PlannedVideo = {
+  index: number;
+  as: string;
+  start: number | null;
+  end: number | null;
+  view?: { start?: number; end?: number };
+  frames?: { count: number; fps: number; transcript?: boolean };
+  work?: Record<string, unknown>;
+  why: string[];
+};
+
+export type Estimate = {
+  provider: string;
+  provider_model: string;
+  plan: { videos: PlannedVideo[]; segments: unknown[] } | null;
+  warnings: string[];
+  prompt_tokens: number | null;
+  cost: { low: string | null; high: string | null; source: string | null; dated: string | null };
+};
+
+export type Estimated = { estimate: Estimate | null; message: string | null; problems: Problem[]; isAsking: boolean };
+
+const NOTHING: Estimated = { estimate: null, message: null, problems: [], isAsking: false };
+const WAIT_MS = 700;
+
+/** Asked again when what is sent has changed and rested; `input` null: there is nothing to ask yet. */
+export function useEstimate(endpoint: string, input: Input | null): Estimated {
+  const [state, setState] = useState(NOTHING);
+  const asked = input && JSON.stringify({ ...input, endpoint });
+  useEffect(() => {
+    if (asked === null) return setState(NOTHING);
+    const abort = new AbortController();
+    setState((known) => ({ ...known, isAsking: true }));
+    const timer = setTimeout(async () => {
+      try {
+        const estimate = await post<Estimate>("/telecine/v1/estimate", JSON.parse(asked), abort.signal);
+        setState({ ...NOTHING, estimate });
+      } catch (error) {
+        if (abort.signal.aborted) return;
+        const problems = error instanceof ApiError ? error.problems : [];
+        setState({ ...NOTHING, message: (error as Error).message, problems });
+      }
+    }, WAIT_MS);
+    return () => {
+      clearTimeout(timer);
+      abort.abort();
+    };
+  }, [asked]);
+  return state;
+}
+
+export function EstimateView({ state, what }: { state: Estimated; what: string }) {
+  const { estimate, message, isAsking } = state;
+  return (
+    <div class={`estimate ${isAsking ? "is-old" : ""}`} aria-busy={isAsking}>
+      <h2>Before the run</h2>
+      {estimate ? (
+        <Shown estimate={estimate} />
+      ) : message ? (
+        <p class="problem">{message}</p>
+      ) : (
+        <p class="quiet">{isAsking ? "Looking at it…" : what}</p>
+      )}
+    </div>
+  );
+}
+
+function Shown({ estimate }: { estimate: Estimate }) {
+  const videos = estimate.plan?.videos ?? [];
+  return (
+    <>
+      <p>
+        <strong>{costInWords(estimate)}</strong>
+        {estimate.prompt_tokens === null ? "" : ` · about ${count(estimate.prompt_tokens)} ${estimate.prompt_tokens === 1 ? "token" : "tokens"} in`}
+        <span class="quiet"> · {priceSource(estimate.cost)}</span>
+      </p>
+      {videos.length ? (
+        <ul class="plain">
+          {videos.map((video) => (
+            <li>
+              {videos.length > 1 ? `Video ${video.index + 1}: ` : ""}
+              {planInWords(video)} <span class="quiet">{video.why.map(sentence).join(" ")}</span>
+            </li>
+          ))}
+        </ul>
+      ) : null}
+      {estimate.warnings.map((warning) => (
+        <p class="note warn">{warning}</p>
+      ))}
+    </>
+  );
+}
+
+const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+
+/** "$0.0006 to $0.003": without an answer, and with the longest that may come. */
+export function costInWords({ cost }: Pick<Estimate, "cost">): string {
+  if (cost.source === "free") return "Free";
+  if (cost.low === null) return "Cost not known beforehand";
+  if (cost.high === null) return `From ${money(cost.low)}`;
+  return cost.low === cost.high ? money(cost.low) : `${money(cost.low)} to ${money(cost.high)}`;
+}
+
+function priceSource({ source, dated }: Estimate["cost"]): string {
+  if (source === "free") return "runs without a bill";
+  if (!source) return "nobody says what it costs";
+  return `prices: ${sourceInWords(source, dated)}`;
+}
+
+export function planInWords(video: PlannedVideo): string {
+  return sentence(words(video));
+}
+
+function words(video: PlannedVideo): string {
+  const part = stretch(video);
+  switch (video.as) {
+    case "file":
+      return `${video.work && Object.keys(video.work).length ? "sent as a video that is cut or made smaller here" : "sent as the file itself"}, ${part}`;
+    case "url":
+      return `the provider fetches its address, ${part}`;
+    case "link":
+      return `sent as a link, ${part}`;
+    case "frames": {
+      const { count: frames = 0, transcript = false } = video.frames ?? {};
+      return `shown as ${frames} ${frames === 1 ? "picture" : "pictures"}${transcript ? " with what is said" : ""}, ${part}`;
+    }
+    case "decoded":
+      return `read on this machine, ${part}`;
+    default:
+      return `${video.as}, ${part}`;
+  }
+}
+
+function stretch({ start, end }: PlannedVideo): string {
+  if (end === null) return start ? `from ${clock(start)} on` : "all of it";
+  return `${clock(start ?? 0)} to ${clock(end)}`;
+}
