@@ -134,7 +134,7 @@ class Soak:
 
     async def _sample(self, end: float) -> None:
         while time.monotonic() < end:
-            self.samples.append((time.monotonic() - self.began, *_sizes(self.server)))
+            self.samples.append((time.monotonic() - self.began, *sizes(self.server)))
             await asyncio.sleep(5)
 
     def tell(self, rate: int) -> None:
@@ -153,7 +153,8 @@ class Soak:
         tell("calls that failed", str(failed))
 
 
-def _sizes(server: Server) -> tuple[float, int, int]:
+def sizes(server: Server) -> tuple[float, int, int]:
+    """Megabytes (PSS), file handles and threads of the process tree."""
     pids = [server.process.pid, *_children(server.process.pid)]
     pss = handles = threads = 0
     for pid in pids:
@@ -174,4 +175,5 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

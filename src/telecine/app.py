@@ -39,6 +39,7 @@ from telecine.jobs.worker import Worker
 from telecine.keys import Keys, load_secret
 from telecine.media.pool import Pool
 from telecine.media.prepare import Preparer, Transcriber
+from telecine.media.scan import Memory
 from telecine.media.sources import Sources
 from telecine.media.spool import Spool
 from telecine.media.youtube import YouTube
@@ -65,6 +66,7 @@ OwnFile = Callable[[str, Request], Awaitable[tuple[str, str] | None]]
 TIDY_SECONDS = 60.0
 FAREWELL_SECONDS = 5.0  # for webhooks that are under way when the server stops
 LOCAL_JOBS = 2  # an embedded model does one job at a time; another is fetched and opened meanwhile
+BODIES_BYTES = 256 * 1024 * 1024  # of all calls that are read or answered, without their media
 _DAY = 24 * 3600.0
 
 

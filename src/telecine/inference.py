@@ -89,6 +89,7 @@ from telecine.segments import Segment
 
 SEGMENTS_AT_ONCE = 3
 # How long the end of an answer waits for figures that came without it.
+_NO_ACCOUNT = (401, 402, 403)  # the operator's key or credit is no good: nothing was begun
 SETTLE_WAITS = (0.0, 1.0, 2.0)
 SETTLE_SECONDS = 3.0
 
@@ -832,7 +833,10 @@ def _spent(heard: _Heard, error: TelecineError, route: Route) -> Usage | None:
     """What a call that failed used; None: it was refused, and nothing was billed."""
     if heard.told is not None:
         return ledger.priced(heard.told, route.price)
-    return Usage() if isinstance(error, ProviderFailed) else None
+    if not isinstance(error, ProviderFailed):
+        return None
+    is_refused = error.upstream_status in _NO_ACCOUNT and not heard.text
+    return None if is_refused else Usage()
 
 
 def _upstream_id(heard: _Heard, error: TelecineError) -> str | None:

@@ -101,7 +101,7 @@ def response_format(given: Any) -> Any:
         _refuse("json_schema.name should be 1 to 64 letters, digits, underscores and dashes")
     if not isinstance(asked.get("strict"), bool | None):
         _refuse("json_schema.strict should be true or false")
-    bounded(asked["schema"])
+    bounded(asked)
     for reference in _references(asked["schema"]):
         if not isinstance(reference, str) or not reference.startswith("#"):
             _refuse(f"the schema may refer only to itself, not to {str(reference)[:100]!r}")

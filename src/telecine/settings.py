@@ -886,7 +886,12 @@ class _Reader:
         values.setdefault("base_url", base_url)
         if "api_key_env" not in values:
             values["api_key_env"] = self._key_variable(values["type"]) or next(iter(usual), None)
-        api_key = self._environ.get(values["api_key_env"] or "") or None
+        variable = values["api_key_env"] or ""
+        api_key = self._environ.get(variable, "").strip() or None
+        if api_key is not None and not api_key.isprintable():
+            self.problems.append(
+                f"{variable}: a key has no line breaks or control characters in it"
+            )
         return ProviderSettings(**values, api_key=api_key)
 
     def _key_variable(self, kind: str) -> str | None:

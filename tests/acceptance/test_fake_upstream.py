@@ -38,9 +38,7 @@ def asked(telecine, fake, python):
 @pytest.mark.parametrize(
     "model", ["google/gemini-2.5-flash", "openrouter/fake/usage-in-last-chunk+crlf"]
 )
-def test_receipt_and_fake_agree_on_the_video_and_on_the_cost_to_the_last_digit(
-    asked, fake, model
-):
+def test_receipt_and_fake_agree_on_the_video_and_on_the_cost_to_the_last_digit(asked, fake, model):
     answer = asked(model)
     [request] = fake.requests()
     [sent] = request["media"]

@@ -6,7 +6,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from tests.acceptance.conftest import ENDPOINT, calling
 from tests.acceptance.support.clips import DATA
 from tests.acceptance.support.jobs import Job
@@ -33,7 +32,9 @@ def working(env, tmp_path):
 
     def working(*arguments):
         folder = tmp_path / f"worker-{len(made)}"
-        made.append(Worker(folder, config=f"[providers.echo]{CONFIG}", arguments=arguments, env=env))
+        made.append(
+            Worker(folder, config=f"[providers.echo]{CONFIG}", arguments=arguments, env=env)
+        )
         return made[-1]
 
     yield working
@@ -41,10 +42,23 @@ def working(env, tmp_path):
         worker.kill()
 
 
-def test_jobs_survive_kill_9_of_one_of_two_workers(serving, working, env):
-    gateway = serving(config=CONFIG, env=env, arguments=["--jobs", "0"])
+@pytest.fixture
+def gateway(env, serving):
+    made = []
+
+    def gateway():
+        made.append(serving(config=CONFIG, env=env, arguments=["--jobs", "0"]))
+        return made[-1]
+
+    yield gateway
+    for server in made:  # while their database is there
+        assert server.stop() == 0
+
+
+def test_jobs_survive_kill_9_of_one_of_two_workers(gateway, working):
+    server = gateway()
     doomed, other = working("--jobs", "4"), working("--jobs", "4")
-    with calling(gateway.origin) as client, ThreadPoolExecutor(10) as pool:
+    with calling(server.origin) as client, ThreadPoolExecutor(10) as pool:
 
         def submit(number):
             document = {"prompt": f"job {number}", "model": "echo/wait-0.3"}
@@ -66,12 +80,10 @@ def test_jobs_survive_kill_9_of_one_of_two_workers(serving, working, env):
             wanted = f"job {number}" + ("" if number % 10 else f"\nvideo 1: sha256={sha256}")
             assert result.json()["output"].startswith(wanted)
     assert other.stop() == 0
-    assert gateway.stop() == 0
 
 
-def test_what_one_gateway_took_in_another_one_serves(serving, working, env, python):
-    one = serving(config=CONFIG, env=env, arguments=["--jobs", "0"])
-    other = serving(config=CONFIG, env=env, arguments=["--jobs", "0"])
+def test_what_one_gateway_took_in_another_one_serves(gateway, working, python):
+    one, other = gateway(), gateway()
     worker = working("--jobs", "2")
     url = python(one.origin).upload(CLIP, "video/mp4", "a.mp4")
     with calling(other.origin, key=None) as nobody:

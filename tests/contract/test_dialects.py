@@ -34,6 +34,7 @@ from telecine.models import (
     Words,
 )
 from telecine.net import Client
+from telecine.providers import openrouter
 from telecine.providers.openai_compatible import OpenAICompatible
 
 __all__ = ["upstream"]
@@ -557,6 +558,12 @@ def test_what_a_cut_call_came_to_is_asked_for_later(run, upstream):
     settled = run(use())
     assert (settled.cost, settled.cost_source) == (upstream.last.billed, "billed")
     assert settled.completion_tokens > 0
+
+
+def test_figures_that_a_host_left_blank_are_those_that_all_hosts_have():
+    told = {"native_tokens_prompt": None, "tokens_prompt": 7, "native_tokens_completion": 0}
+    found = openrouter._settled({**told, "tokens_completion": 5, "total_cost": 0.5})
+    assert (found.prompt_tokens, found.completion_tokens) == (7, 0)
 
 
 def test_a_call_that_is_not_known_is_not_settled(run, upstream):

@@ -304,6 +304,24 @@ def test_without_a_key_no_name_is_its_own(run, upstream):
     assert "GEMINI_API_KEY" in fix
 
 
+def test_a_long_list_is_read_to_its_end(run, upstream):
+    pages = {"": {"nextPageToken": "next" * 100}, "next" * 100: {"models": [LISTED]}}
+
+    async def use():
+        async with opened(upstream) as gemini:
+
+            async def page(token):
+                return pages[token]
+
+            gemini._google.models = page
+            return await gemini.models()
+
+    assert [model.id for model in run(use())] == [FLASH]
+
+
+LISTED = {"name": f"models/{FLASH}", "supportedGenerationMethods": ["generateContent"]}
+
+
 def test_the_list_has_those_that_answer_questions(run, upstream):
     async def use():
         async with opened(upstream) as gemini:

@@ -80,7 +80,12 @@ class Queue:
         self.jobs = {}
         self.results = {}
         self.options = []
+        self.is_full = False
         self.changed = asyncio.Event()
+
+    def check(self):
+        if self.is_full:
+            raise LimitReached("The queue is full", type="queue_full")
 
     async def submit(self, request, **options):
         self.options.append(options)

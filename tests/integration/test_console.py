@@ -677,3 +677,13 @@ def test_providers_are_told_with_their_health_and_addresses_to_administrators_al
     assert "10.0.0.9" not in plain
     assert "LAB_KEY" not in plain
     assert json.loads(plain)["providers"][0]["is_ok"] is False
+
+
+def test_what_is_deleted_through_fals_api_is_in_the_audit_log_too(serve):
+    async def test(server):
+        request_id = await insert(server, server.plain.key_id)
+        path = f"/v1/models/requests/{request_id}/payloads"
+        assert (await server.admin("DELETE", path)).status == 200
+        return await audit(server)
+
+    assert "request.payload_deleted" in [action for _, action, _ in serve(test)]

@@ -179,3 +179,14 @@ def test_a_video_that_arrives_is_known_to_be_seen(serve, model):
     [video] = serve(test).json["receipt"]["videos"]
     assert video["seen"] == "yes"
     assert "video tokens" in video["evidence"]
+
+
+@pytest.mark.parametrize("status", ["401", "402"])
+def test_a_call_that_was_refused_for_the_operators_account_costs_nothing(serve, upstream, status):
+    async def test(browser):
+        asked = {"prompt": "What?", "model": f"openrouter/fake/{status}", "receipt": True}
+        return await browser("POST", TEXT, {**asked, "models": ["google/gemini-2.5-flash"]})
+
+    cost = serve(test).json["receipt"]["cost"]
+    assert cost["source"] == "billed"
+    assert Decimal(cost["usd"]) == upstream.last.billed > 0

@@ -4,24 +4,29 @@ nothing ends twice."""
 import asyncio
 import collections
 import contextlib
+import json
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from tests.fakes.jobs import House, request, until
 from tests.fakes.postgres import served
+from tests.fakes.webhooks import LOOPBACK, OK, Receiver, client, deliverer
 
 from telecine.db import postgres
 from telecine.db.postgres import Postgres
+from telecine.db.shared import SharedFile
 from telecine.errors import LimitReached
 from telecine.jobs import executor, gate, pgqueuer
 from telecine.jobs.gate import Lane
+from telecine.jobs.signing import FILE, SigningKeys
 from telecine.models import Caller
 
 ROOT = Path(__file__).parents[2]
-LOST = 1.0  # seconds after which a node is gone, in these tests
+LOST = 2.0  # seconds after which a node is gone, in these tests
 
 
 @pytest.fixture
@@ -77,6 +82,10 @@ async def ends(h):
 def gone(h):
     """The node stays as it is, but the others do not see it any more."""
     return h.db.ask("UPDATE nodes SET seen_at = 0 WHERE id = $1 RETURNING id", h.executor.node)
+
+
+async def silence(_reader, _writer, _got):
+    await asyncio.Event().wait()
 
 
 # ---------------------------------------------------------------- nodes that die
@@ -158,7 +167,7 @@ def test_the_late_end_of_a_node_that_was_given_up_is_discarded(run, node):
             job_id = await first.submit("wait")
             await until(lambda: first.pipeline.started or second.pipeline.started)
             slow, other = (first, second) if first.pipeline.started else (second, first)
-            slow.executor._lost_seconds = 1000  # it does not notice
+            slow.executor._presence.cancel()  # it does not notice
             await gone(slow)
             await other.executor._take_back()
             await other.pipeline.began(1)
@@ -462,6 +471,81 @@ def test_text_that_postgresql_can_not_hold_finds_nothing(run, url):
                 assert (
                     await db.read(lambda tx, text=text: tx.fetch("queued_request", id=text)) == []
                 )
+
+    run(work())
+
+
+def test_a_webhook_is_sent_once_however_many_nodes_deliver(run, node, tmp_path):
+    async def work():
+        async with (
+            node(slots=4) as a,
+            node(slots=0) as b,
+            Receiver(OK) as receiver,
+            client(LOOPBACK) as net,
+        ):
+            options = {"clock": time.time, "is_shared": True}
+            async with (
+                deliverer(a.db, net, tmp_path, bells=a.bells, **options),
+                deliverer(b.db, net, tmp_path, bells=b.bells, **options),
+            ):
+                ids = [await a.submit(webhook_url=receiver.url) for _ in range(20)]
+                await receiver.received(20)
+                open_ = "SELECT 1 FROM deliveries WHERE state <> 'delivered'"
+                while await a.rows(open_):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            told = [json.loads(got.body)["request_id"] for got in receiver.got]
+            assert sorted(told) == sorted(ids)
+
+    run(work())
+
+
+def test_a_node_that_starts_leaves_the_webhooks_of_others_alone(run, node, tmp_path):
+    async def work():
+        async with node() as a, client(LOOPBACK) as net, Receiver(silence) as receiver:
+            options = {"clock": time.time, "is_shared": True}
+            async with deliverer(a.db, net, tmp_path, bells=a.bells, stop_seconds=0, **options):
+                await a.submit(webhook_url=receiver.url)
+                await receiver.received(1)
+                async with deliverer(a.db, net, tmp_path, bells=a.bells, **options):
+                    (attempt,) = await a.rows("SELECT * FROM delivery_attempts")
+                    assert attempt["seconds"] is None
+
+    run(work())
+
+
+def test_nodes_sign_with_the_same_keys_also_after_one_of_them_changed_them(run, url, tmp_path):
+    async def work():
+        async with Postgres(url) as db:
+            paths = [tmp_path / name / FILE for name in ("a", "b")]
+            for path in paths:
+                path.parent.mkdir()
+            keys = [SigningKeys(path, clock=time.time) for path in paths]
+            files = [SharedFile(db, path) for path in paths]
+            for file, key in zip(files, keys, strict=True):
+                await file.join(key.signing)
+            assert keys[0].jwks() == keys[1].jwks()
+            assert paths[1].stat().st_mode & 0o777 == 0o600
+            keys[1].rotate()
+            for file in (files[1], files[0]):
+                await file.sync()
+            assert keys[0].jwks() == keys[1].jwks()
+            assert len(keys[0].jwks()["keys"]) == 2
+
+    run(work())
+
+
+def test_a_retry_is_put_off_no_longer_than_any_although_the_clock_was_set_back(run, node):
+    async def work():
+        async with node(slots=1) as h:
+            h.gate.stop()
+            await asyncio.sleep(0)
+            job_id = await h.submit()
+            await h.rows("UPDATE requests SET not_before = 9e9")
+            h.gate._is_stopped = False
+            assert await h.gate._has_work()
+            await h.gate.admit()
+            await h.gate.admit()
+            assert (await h.ended(job_id)).state == "succeeded"
 
     run(work())
 

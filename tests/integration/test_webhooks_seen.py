@@ -46,7 +46,7 @@ class Server:
         keys = Keys(db=house.db, clock=time.time, secret=bytes(32))
         deliveries = Deliveries(db=house.db, bells=house.bells, clock=time.time)
         self.signing = SigningKeys(self.folder / FILE, clock=time.time)
-        app = Edge(Router(webhooks.routes(Guard(keys), deliveries, self.signing)))
+        app = Edge(Router(webhooks.routes(Guard(keys), deliveries, self.signing, keys)))
         owner, other = await keys.create(), await keys.create()
         admin = await keys.create(scopes=("API", "ADMIN"))
         self.owner_id = owner.key_id

@@ -249,9 +249,8 @@ def test_a_schema_that_is_too_deep_or_too_large_is_refused_unread():
     for _ in range(40):
         deep = {"items": deep}
     huge = {"anyOf": [{}] * 3000}
-    for each in (deep, huge):
-        found = problem(response_format=schema(schema=each))
-        assert found == (("response_format",), "object_too_large")
+    for each in (schema(schema=deep), schema(schema=huge), schema(description=deep)):
+        assert problem(response_format=each) == (("response_format",), "object_too_large")
 
 
 @given(

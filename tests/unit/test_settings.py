@@ -270,6 +270,13 @@ def test_keys_do_not_stand_in_the_file(problems, tmp_path):
     ]
 
 
+def test_a_key_may_end_in_a_line_break_but_hold_none(load, problems):
+    environ = {"OPENROUTER_API_KEY": " sk-or-1\n"}
+    assert load(environ=environ).providers["openrouter"].api_key == "sk-or-1"
+    found = problems(environ={"OPENROUTER_API_KEY": "sk-or\n1"})
+    assert found == ["OPENROUTER_API_KEY: a key has no line breaks or control characters in it"]
+
+
 # ---------------------------------------------------------------- what is said of mistakes
 
 

@@ -24,10 +24,10 @@ async def received(
 ) -> AsyncIterator[Request]:
     """The call with its body read; the files that came in it are gone when the block ends.
 
-    Raises InputError for what is not JSON, PayloadTooLarge, LimitReached over the key's spool, Busy,
-    Forbidden for a model that is not for it; and before anything is read what Keys.admit raises,
-    and LimitReached over its running limit, for a full queue, or for a spool that is too small for
-    what Content-Length says.
+    Raises InputError for what is not JSON, PayloadTooLarge, LimitReached over the key's spool,
+    Forbidden for a model that is not for it, Busy when the server holds too much; and before
+    anything is read what Keys.admit raises, and LimitReached over its running limit, for a full
+    queue, or for a spool that has no room for what Content-Length says.
     """
     body = intake.body(
         scope,

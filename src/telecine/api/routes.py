@@ -70,7 +70,7 @@ def _routes(parts: Parts) -> list[BaseRoute]:
         Route("/telecine/v1/models", keyed(own.models), methods=["GET"]),
         Route("/telecine/v1/estimate", guard(Estimate(parts)), methods=["POST"]),
         Route("/telecine/v1/openapi.json", own_document.openapi, methods=["GET"]),
-        *webhooks.routes(guard, parts.deliveries, parts.signing_keys),
+        *webhooks.routes(guard, parts.deliveries, parts.signing_keys, parts.keys),
         *sessions.routes(parts),
         *own_keys.routes(guard, parts),
         *sandboxes.routes(parts, guard),

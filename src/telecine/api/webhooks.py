@@ -11,7 +11,7 @@ from starlette.routing import Route, request_response
 
 from telecine.api import auth
 from telecine.api.answers import page, reply, time_of, whole
-from telecine.api.auth import Guard
+from telecine.api.auth import Guard, KeyRing
 from telecine.errors import BadRequest, NotFound
 from telecine.jobs.deliveries import MOST, Deliveries, DeliveryState, Told
 from telecine.jobs.signing import SigningKeys
@@ -22,9 +22,9 @@ _STATES: tuple[DeliveryState, ...] = get_args(DeliveryState)
 _KEYS_SECONDS = 3600  # how long a receiver may keep the keys without asking again
 
 
-def routes(guard: Guard, deliveries: Deliveries, keys: SigningKeys) -> list[Route]:
+def routes(guard: Guard, deliveries: Deliveries, keys: SigningKeys, ring: KeyRing) -> list[Route]:
     """A key sees the deliveries of its own requests, one with the scope ADMIN sees all."""
-    handlers = _Handlers(deliveries, keys)
+    handlers = _Handlers(deliveries, keys, ring)
     base = "/telecine/v1/deliveries"
     return [
         Route("/.well-known/jwks.json", handlers.jwks, methods=["GET"]),
@@ -36,9 +36,10 @@ def routes(guard: Guard, deliveries: Deliveries, keys: SigningKeys) -> list[Rout
 
 
 class _Handlers:
-    def __init__(self, deliveries: Deliveries, keys: SigningKeys) -> None:
+    def __init__(self, deliveries: Deliveries, keys: SigningKeys, ring: KeyRing) -> None:
         self._deliveries = deliveries
         self._keys = keys
+        self._ring = ring
 
     async def jwks(self, request: Request) -> Response:
         """Every key that a delivery may be signed by, as RFC 8037 has it."""
@@ -72,6 +73,8 @@ class _Handlers:
         """Deliver once more; the answer is the delivery that does it."""
         whose = _whose(request)
         again = await self._deliveries.replay(_id(request), key_id=whose)
+        by = auth.caller(request.scope).key_id
+        await self._ring.audit(by, "delivery.replayed", request.path_params["id"])
         return reply(_story(await self._deliveries.find(again, key_id=whose)), status=202)
 
 

@@ -30,6 +30,8 @@ class Limits:
 
     `linger_seconds`: how long a refused caller may go on sending, so that it comes to read why.
     `farewell_seconds`: what the calls get that are told that the server can not wait any longer.
+    `deaf_seconds`: how long a caller may take nothing of an answer that waits for it.
+    `connections`: how many may be open at once.
     """
 
     head_bytes: int = 64 * 1024
@@ -38,9 +40,55 @@ class Limits:
     last_head_seconds: float = 1.0
     linger_seconds: float = 2.0
     farewell_seconds: float = 2.0
+    deaf_seconds: float = 120.0
+    connections: int = 10_000
 
 
 LIMITS = Limits()
+
+
+class Crowd:
+    """The open connections. Where there is no room for another, the one goes that has waited
+    longest for its next request: who says nothing keeps nobody out."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: set[Connection] = set()
+        self._idle: dict[Connection, None] = {}
+        self._refused: set[Connection] = set()
+
+    def has_room(self, connection: Connection) -> bool:
+        """Whether it may stay; then it counts until `leave`."""
+        if len(self._open) >= self._most:
+            longest = next(iter(self._idle), None)
+            if longest is None:
+                return False
+            self.leave(longest)
+            longest.transport.close()
+        self._open.add(connection)
+        self._idle[connection] = None
+        return True
+
+    def may_linger(self, connection: Connection) -> bool:
+        """Whether one that may not stay is told so: some, while a flood of them would take what
+        the server needs for itself."""
+        if len(self._refused) * 4 >= self._most:
+            return False
+        self._refused.add(connection)
+        return True
+
+    def idle(self, connection: Connection) -> None:
+        """Nothing is to be done for it."""
+        if connection in self._open:
+            self._idle[connection] = None
+
+    def busy(self, connection: Connection) -> None:
+        self._idle.pop(connection, None)
+
+    def leave(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._refused.discard(connection)
+        self._idle.pop(connection, None)
 
 
 class Connection(HttpToolsProtocol):
@@ -50,12 +98,19 @@ class Connection(HttpToolsProtocol):
     """
 
     def __init__(
-        self, *args: Any, limits: Limits, is_stopping: Callable[[], bool], **more: Any
+        self,
+        *args: Any,
+        limits: Limits,
+        crowd: Crowd,
+        is_stopping: Callable[[], bool],
+        **more: Any,
     ) -> None:
         super().__init__(*args, **more)
         self._limits = limits
+        self._crowd = crowd
         self._is_stopping = is_stopping
         self._deadline: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._is_between = True  # no request has begun, or the last one is complete
         self._is_in_head = False
         self._is_over = False  # whatever comes now is not read
@@ -64,11 +119,26 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect_head()
+        if self._crowd.has_room(self):
+            self._expect_head()
+        elif self._crowd.may_linger(self):
+            self._refuse(_Refused(503, "The server has as many connections as it can. Try again"))
+        else:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._crowd.leave(self)
         self._no_deadline()
+        self._is_heard()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._listen_for(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._is_heard()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self._is_over:
@@ -127,6 +197,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._check_head()
         self._no_deadline()
+        self._crowd.busy(self)
         self._is_in_head = False
         self._idle_bytes = 0
         is_stopping = self._is_stopping()
@@ -165,6 +236,11 @@ class Connection(HttpToolsProtocol):
         self._is_between = True
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._is_answering:
+            self._crowd.idle(self)
+
     def _add_to_head(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > self._limits.head_bytes:
@@ -195,6 +271,23 @@ class Connection(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _listen_for(self, size: int) -> None:
+        """Of an answer of which `size` bytes wait some are to be taken, in time."""
+        self._is_heard()
+        self._patience = self.loop.call_later(self._limits.deaf_seconds, self._seems_deaf, size)
+
+    def _is_heard(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _seems_deaf(self, size: int) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left < size:
+            self._listen_for(left)
+        else:
+            self.cut()
 
     def _head_is_late(self) -> None:
         """Close without a word: clients take a 408 as an invitation to try again."""
@@ -236,6 +329,7 @@ class Connection(HttpToolsProtocol):
             (b"access-control-allow-origin", b"*"),
             (b"x-fal-request-id", str(uuid.uuid4()).encode()),
             (b"connection", b"close"),
+            *([(b"retry-after", b"1")] if reason.status == 503 else ()),
         ]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         return STATUS_LINE[reason.status] + lines + b"\r\n" + body

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
+import resource
 import shlex
 import shutil
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from telecine.keys import Keys
 
 _BACKLOG = 2048  # calls that wait to be accepted
+_HANDLES = 65_536  # file handles, where the system allows so many
+_OWN_HANDLES = 256
 
 
 def serve(
@@ -138,6 +142,7 @@ async def _serve(
     settings: Settings, sockets: list[socket.socket], tls_sockets: list[socket.socket]
 ) -> None:
     from telecine import app, telemetry
+    from telecine.cli.connection import LIMITS
     from telecine.cli.server import Server
     from telecine.cli.tls import prepared
 
@@ -157,9 +162,22 @@ async def _serve(
             on_start=lambda: typer.echo(banner(settings, here, key, tls)),
             on_stop=opened.stop,
             tls=tls,
+            limits=replace(LIMITS, connections=min(LIMITS.connections, connections())),
         )
         with _announced(settings, here):
             await server.serve(sockets)
+
+
+def connections() -> int:
+    """How many callers there are handles for: as many as this process may ask for, less its own,
+    and two for each, as an answer may need a file or a connection further on."""
+    handles, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _HANDLES if most == resource.RLIM_INFINITY else min(most, _HANDLES)
+    if handles < wanted:
+        with suppress(ValueError, OSError):  # some systems allow fewer than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+            handles = wanted
+    return max(16, (handles - _OWN_HANDLES) // 2)
 
 
 @contextmanager

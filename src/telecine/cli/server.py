@@ -12,7 +12,7 @@ from functools import partial
 import uvicorn
 from starlette.types import ASGIApp
 
-from telecine.cli.connection import LIMITS, Connection, Limits
+from telecine.cli.connection import LIMITS, Connection, Crowd, Limits
 from telecine.cli.tls import Tls
 
 log = logging.getLogger("telecine.server")
@@ -46,7 +46,12 @@ class Server(uvicorn.Server):
         self._tls = tls
         self._limits = limits
         self._is_stopping = False
-        connection = partial(Connection, limits=limits, is_stopping=lambda: self._is_stopping)
+        connection = partial(
+            Connection,
+            limits=limits,
+            crowd=Crowd(limits.connections),
+            is_stopping=lambda: self._is_stopping,
+        )
         config = uvicorn.Config(
             app,
             http=connection,  # type: ignore[arg-type]  # it is only ever called

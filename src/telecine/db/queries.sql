@@ -99,11 +99,6 @@ SELECT DISTINCT model, lane FROM requests WHERE state = 'queued';
 -- Those that wait for a model line up somewhere else from now on: the settings are others.
 UPDATE requests SET lane = :lane WHERE state = 'queued' AND model = :model AND lane <> :lane;
 
--- name: admit_request
--- queued -> running: a new attempt begins, and its number is the fence of its finish.
-UPDATE requests SET state = 'running', attempt = attempt + 1, started_at = :now, node = ''
-WHERE id = :id AND state = 'queued';
-
 -- name: take_turn
 -- Sends a key to the end of its round.
 INSERT INTO turns (key_id, served)

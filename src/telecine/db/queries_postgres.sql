@@ -12,6 +12,16 @@ SELECT 1 AS yes FROM (SELECT pg_advisory_xact_lock(8433105719210002)) AS locked;
 SELECT 1 AS yes FROM requests WHERE id = :id FOR UPDATE;
 
 
+-- ================================================================ the gate
+
+-- name: admit_requests
+-- queued -> running, for those of a JSON list that wait: a new attempt begins, and its number is the
+-- fence of its finish.
+UPDATE requests SET state = 'running', attempt = attempt + 1, started_at = :now, node = ''
+WHERE id = ANY(ARRAY(SELECT json_array_elements_text(CAST(:ids AS JSON)))) AND state = 'queued'
+RETURNING id;
+
+
 -- ================================================================ a limited number of rows
 -- As `IN (SELECT … LIMIT)` the planner may run the inner query again for every row, and change more
 -- than the limit; and nodes that tidy at the same time must not wait for each other.
@@ -159,9 +169,9 @@ UPDATE requests SET node = :node
 WHERE id = :id AND attempt = :attempt AND state = 'running' AND node = '';
 
 -- name: lost_requests
--- What runs on nodes that are gone.
+-- What runs on nodes that are gone, as the node :node sees it: itself is there.
 SELECT id, mode, attempt, losses, cancel_requested, started_at FROM requests
-WHERE state = 'running' AND node <> '' AND NOT EXISTS (
+WHERE state = 'running' AND node NOT IN ('', :node) AND NOT EXISTS (
     SELECT 1 FROM nodes
     WHERE nodes.id = requests.node AND seen_at >= extract(epoch FROM clock_timestamp()) - :seconds
 );

@@ -36,7 +36,7 @@ LINGER_SECONDS = 0.02  # how long writes that nobody waits for may wait for comp
 LOCK_SECONDS = 30.0  # how long another process may keep the write lock before writes fail
 BUSY_MILLISECONDS = 5_000
 AGAIN_SECONDS = 1.0  # after which a write is tried again that must not be lost
-OLDEST = (3, 37, 0)  # STRICT tables
+OLDEST = (3, 38, 0)  # STRICT tables, JSON
 
 
 class SQLite:
@@ -117,7 +117,7 @@ class SQLite:
     def _open(self) -> sqlite3.Connection:
         if sqlite3.sqlite_version_info < OLDEST:
             raise TelecineError(
-                f"Python's SQLite is {sqlite3.sqlite_version}; Telecine needs 3.37 or newer"
+                f"Python's SQLite is {sqlite3.sqlite_version}; Telecine needs 3.38 or newer"
             )
         try:
             _make_private(self._path)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import json
 import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -318,13 +319,12 @@ class Gate:
         waiting = await tx.fetch(
             "first_waiting", now=now, each=min(free, self._limits.per_key or free)
         )
-        admitted = [
-            row
-            for row in choose(waiting, running, free, self._limits)
-            if await tx.execute("admit_request", id=row["id"], now=now)
-        ]
-        if not admitted:
+        chosen = choose(waiting, running, free, self._limits)
+        if not chosen:
             return _Passed(overdue)
+        ids = json.dumps([row["id"] for row in chosen])
+        moved = {row["id"] for row in await tx.fetch("admit_requests", ids=ids, now=now)}
+        admitted = [row for row in chosen if row["id"] in moved]
         last = {row["key_id"]: place for place, row in enumerate(admitted)}
         for key_id in sorted(last, key=last.__getitem__):
             await tx.execute("take_turn", key_id=key_id)

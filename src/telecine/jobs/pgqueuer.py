@@ -300,7 +300,7 @@ class Nodes:
         async def lost(tx: Transaction) -> list[Row]:
             before = now - 2 * self._lost_seconds
             return [
-                *await tx.fetch("lost_requests", seconds=self._lost_seconds),
+                *await tx.fetch("lost_requests", node=self.node, seconds=self._lost_seconds),
                 *await tx.fetch("undelivered_requests", before=before),
             ]
 

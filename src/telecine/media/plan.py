@@ -259,7 +259,8 @@ def make(
 
     The first form of `capabilities.delivery` that honours everything without work on the file,
     else the first that does with it, else the one that leaves least out. `refused`: forms that the
-    upstream turned down before. An option that nobody can honour is a warning; with `strict` it is refused.
+    upstream turned down before. An option that nobody can honour is a warning; with `strict` it is
+    refused.
 
     Raises InputError, TooLarge or UnsupportedMedia with everything that does not do, each at its
     loc. The same input gives the same plan.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self, TypeGuard, runtime_checkable
 
+from telecine.errors import ProviderRejected
 from telecine.models import Call, Capabilities, Conversation, ProviderEvent, Usage
 from telecine.providers.catalog import Price
 
@@ -107,3 +108,13 @@ class Settles(Protocol):
 
 def converses(provider: object) -> TypeGuard[Converses]:
     return hasattr(provider, "converse")
+
+
+def check_offered(provider: str, models: Collection[str], model: str) -> None:
+    """Raises ProviderRejected where the operator offers some models only, and not `model`."""
+    if models and model not in models:
+        raise ProviderRejected(
+            f"{model!r} is not among the models of [providers.{provider}]: {', '.join(models)}",
+            loc=("body", "model"),
+            provider=provider,
+        )

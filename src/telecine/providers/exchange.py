@@ -377,6 +377,8 @@ class Exchange:
             return "it hung up"
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL):
             return _no_connection(error)
+        if isinstance(error, OSError):  # its own words name the operator's address
+            return os.strerror(error.errno) if error.errno else "the connection broke"
         return failures.scrubbed(str(error) or type(error).__name__, self._secrets)
 
 

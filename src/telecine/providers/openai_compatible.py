@@ -12,11 +12,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from telecine.errors import ProviderError, ProviderFailed, ProviderRejected
+from telecine.errors import ProviderError, ProviderFailed
 from telecine.models import Call, Capabilities, Conversation, FilePart, ProviderEvent
 from telecine.net import Client
 from telecine.providers import catalog, chat, dialects
-from telecine.providers.base import Health, Model
+from telecine.providers.base import Health, Model, check_offered
 from telecine.providers.chat import Chat, Videos, messages, parameters
 from telecine.providers.dialects import Dialect
 from telecine.providers.exchange import Listing
@@ -66,13 +66,7 @@ class OpenAICompatible:
         return None
 
     async def capabilities(self, model: str) -> Capabilities:
-        if self._models and model not in self._models:
-            raise ProviderRejected(
-                f"{model!r} is not among the models of [providers.{self.name}]: "
-                + ", ".join(self._models),
-                loc=("body", "model"),
-                provider=self.name,
-            )
+        check_offered(self.name, self._models, model)
         known = self._dialect.capabilities(model)
         if (card := catalog.seeded(model, self._dialect.name)) is not None:
             known = replace(

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from telecine.errors import InputError, ProviderError, ProviderRejected
+from telecine.errors import InputError, ProviderError
 from telecine.models import (
     Call,
     Capabilities,
@@ -23,7 +23,7 @@ from telecine.models import (
 )
 from telecine.net import Client
 from telecine.providers import answer, catalog, chat, frames
-from telecine.providers.base import Health, Model
+from telecine.providers.base import Health, Model, check_offered
 from telecine.providers.body import Base64
 from telecine.providers.chat import Chat, VideoPart, messages, parameters
 from telecine.providers.exchange import Listing
@@ -100,13 +100,7 @@ class OpenRouter:
         return model if self.has_key and (not self._models or model in self._models) else None
 
     async def capabilities(self, model: str) -> Capabilities:
-        if self._models and model not in self._models:
-            raise ProviderRejected(
-                f"{model!r} is not among the models of [providers.{self.name}]: "
-                + ", ".join(self._models),
-                loc=("body", "model"),
-                provider=self.name,
-            )
+        check_offered(self.name, self._models, model)
         listed = await self._listed(model)
         if listed is not None:
             return listed.capabilities

@@ -13,7 +13,7 @@ expect.set_options(timeout=_SECONDS * 1000)
 
 @pytest.fixture(scope="package")
 def chromium():
-    """One browser for all tests. Playwright has a loop of its own, so it ends with these tests."""
+    """One browser for all tests of this package."""
     with sync_playwright() as playwright:
         try:
             browser = launched(playwright)

@@ -221,7 +221,9 @@ def test_providers_show_their_health_and_what_mends_it(shown, fake):
     page = shown.page
     shown.open("/ui/providers")
     for name in ("openrouter", "gemini", "anthropic", "echo"):
-        card = page.locator("li.panel", has=page.get_by_role("heading", name=re.compile(f"^{name}")))
+        card = page.locator(
+            "li.panel", has=page.get_by_role("heading", name=re.compile(f"^{name}"))
+        )
         expect(card.first).to_contain_text("fine")
     expect(page.locator("main")).to_contain_text(fake.url.removeprefix("http://").split(":")[0])
 

@@ -79,8 +79,9 @@ def test_the_first_load_is_small(opening, server):
     sizes = []
     shown.page.on(
         "requestfinished",
-        lambda request: request.resource_type == "script"
-        and sizes.append(request.sizes()["responseBodySize"]),
+        lambda request: (
+            request.resource_type == "script" and sizes.append(request.sizes()["responseBodySize"])
+        ),
     )
     shown.open("/")
     assert 0 < sum(sizes) < MOST_SCRIPT_BYTES

@@ -140,7 +140,7 @@ def test_a_file_is_pasted(play):
     uploaded(page)
 
 
-def test_an_address_is_added_and_what_is_none_is_told(play, clips):
+def test_an_address_is_added_and_what_is_none_is_told(play):
     page = play("echo/echo", clip=None)
     field = page.get_by_label("Address of a video")
     field.fill("not an address")
@@ -306,7 +306,7 @@ def test_markdown_of_a_model_is_safe_and_its_times_seek(play):
 
 
 def test_the_snippets_say_this_input_and_this_server_and_are_copied(play, server):
-    page = play("echo/echo", prompt="It's \"this\"")
+    page = play("echo/echo", prompt='It\'s "this"')
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     names = ["JavaScript", "Python", "cURL", "OpenAI SDK", "telecine run"]
     for name in names:

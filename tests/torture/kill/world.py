@@ -24,6 +24,8 @@ ACTIONS = (
     *("plain", "fetched", "inline", "told", "cancelled"),
     *("upload", "multipart", "streamed"),
 )
+_REQUESTS = "SELECT id, state, mode FROM requests"
+_SCHEMA = {"search_path": "telecine"}
 _LIFE_SECONDS = 6.0
 _SETTLE_SECONDS = 90.0
 
@@ -223,6 +225,11 @@ class World:
                     for each, job in self.accepted.items()
                 ):
                     await asyncio.sleep(0.05)
+            # Those too whose caller did not come to hear that they were accepted.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLE_SECONDS):
+                    while _unfinished((await self._rows())[0]):
+                        await asyncio.sleep(0.2)
             for url, sha256 in self.uploads.items():
                 answer = await client.get(url)
                 assert answer.status_code == 200, f"upload {url} is lost"
@@ -366,7 +373,7 @@ class World:
     async def _locked_postgres(self, seconds):
         import asyncpg
 
-        db = await asyncpg.connect(self._database_url)
+        db = await asyncpg.connect(self._database_url, server_settings=_SCHEMA)
         try:
             async with db.transaction():
                 await db.execute("LOCK TABLE requests IN ACCESS EXCLUSIVE MODE")
@@ -391,14 +398,13 @@ class World:
 
     def check(self) -> None:
         """After `settle`: nothing lost, stuck or finished twice; what was repeated is counted."""
-        rows, attempts = self._rows()
+        rows, attempts = asyncio.run(self._rows())
         for request_id, job in self.accepted.items():
             assert request_id in rows, f"job {request_id} is lost"
             assert job.seen is not None, f"job {request_id} has no answer"
             if not job.cancel_asked:
                 assert job.seen[0] == 200, f"job {request_id} failed: {job.seen}"
-        stuck = [each for each, state in rows.items() if state in ("queued", "running")]
-        assert not stuck, f"stuck: {stuck}"
+        assert not _unfinished(rows), f"stuck: {_unfinished(rows)}"
         ends = Counter(each for each, how in attempts if how in ("succeeded", "failed"))
         twice = [each for each, number in ends.items() if number > 1]
         assert not twice, f"finished twice: {twice}"
@@ -412,24 +418,29 @@ class World:
         assert all(told.values()), f"never told: {[each for each, n in told.items() if not n]}"
         self.figures.repeated_webhooks = sum(number - 1 for number in told.values())
 
-    def _rows(self):
+    async def _rows(self):
+        """The state and mode of each request, and how each attempt ended."""
         if self._database_url:
-            return asyncio.run(self._rows_of_postgres())
+            return await self._rows_of_postgres()
         with closing(sqlite3.connect(self.folder / "one" / "data" / "telecine.db")) as db:
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            rows = dict(db.execute("SELECT id, state FROM requests"))
+            rows = {name: (state, mode) for name, state, mode in db.execute(_REQUESTS)}
             return rows, list(db.execute("SELECT request_id, ended_as FROM attempts"))
 
     async def _rows_of_postgres(self):
         import asyncpg
 
-        db = await asyncpg.connect(self._database_url)
+        db = await asyncpg.connect(self._database_url, server_settings=_SCHEMA)
         try:
-            rows = {r["id"]: r["state"] for r in await db.fetch("SELECT id, state FROM requests")}
+            rows = {row["id"]: (row["state"], row["mode"]) for row in await db.fetch(_REQUESTS)}
             found = await db.fetch("SELECT request_id, ended_as FROM attempts")
             return rows, [tuple(row) for row in found]
         finally:
             await db.close()
+
+
+def _unfinished(rows) -> dict:
+    return {each: row for each, row in rows.items() if row[0] in ("queued", "running")}
 
 
 def _is_refused(answer) -> bool:

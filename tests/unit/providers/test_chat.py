@@ -1,7 +1,10 @@
+import errno
+
+import aiohttp
 import pytest
 
 from telecine.errors import ProviderUnavailable
-from telecine.providers.exchange import Listing
+from telecine.providers.exchange import Exchange, Listing
 
 
 class Server:
@@ -69,3 +72,10 @@ def test_the_last_list_serves_while_the_server_is_down(run, server, clock, listi
 def test_what_was_never_told_is_none(run, server, listing):
     server.is_up = False
     assert run(listing.get_or_last()) is None
+
+
+@pytest.mark.parametrize("number", [None, errno.ECONNRESET])
+def test_what_broke_a_connection_does_not_tell_the_operators_address(number):
+    error = aiohttp.ClientOSError(number, "Can not write request body for http://gpu.inside/v1")
+    exchange = Exchange("p", client=None, base_url="http://gpu.inside/v1", headers={})
+    assert "gpu.inside" not in exchange._reason(error)

@@ -198,6 +198,7 @@ def test_a_form_that_is_not_taken_may_be_tried_in_another(status, said):
         (400, "stop: at most 4 strings"),
         (400, "Provider returned error"),
         (404, "The model `m` does not exist"),
+        (404, "Failed to load model m"),
         (404, "No endpoints found that can handle the requested parameters."),
         (422, "response_format: unknown type"),
     ],

@@ -1,6 +1,6 @@
 // Text of a model as Markdown: made safe, and with its times (12:34, [00:01:02]) as buttons that seek.
 import DOMPurify from "dompurify";
-import { type Token, marked } from "marked";
+import { marked } from "marked";
 import { useEffect, useRef } from "preact/hooks";
 
 const TIME = /\[?\b((?:\d{1,2}:)?[0-5]?\d:[0-5]\d)(?:\.\d+)?\b\]?/g;
@@ -20,19 +20,27 @@ function cleaned(html: string): string {
   });
 }
 
-/** Whole blocks of about PIECE characters: a long answer is made in turns, so that no frame waits for all. */
-function pieces(text: string): Token[][] {
-  const found: Token[][] = [];
-  let size = PIECE;
-  for (const token of marked.lexer(text, { gfm: true, breaks: true })) {
-    if (size >= PIECE) {
-      found.push([]);
-      size = 0;
+const FENCE = /^ {0,3}(```|~~~)/;
+const BEGINS_A_BLOCK = /^(?![-*+>|<]|\d+[.)])\S/;
+const DEFINITION = /^ {0,3}\[[^\]\n]+\]:[ \t]*\S.*$/gm;
+
+/** In stretches of about PIECE characters, cut between blocks: a long answer is made in turns, so that no
+ * frame waits for all of it. What links refer to is known to every stretch. */
+export function pieces(text: string): string[] {
+  if (text.length <= PIECE) return [text];
+  const found: string[] = [];
+  let [from, at, isCode, isAfterBlank] = [0, 0, false, false];
+  for (const line of text.split(/(?<=\n)/)) {
+    if (at - from >= PIECE && isAfterBlank && !isCode && BEGINS_A_BLOCK.test(line)) {
+      found.push(text.slice(from, at));
+      from = at;
     }
-    found[found.length - 1]?.push(token);
-    size += token.raw.length;
+    if (FENCE.test(line)) isCode = !isCode;
+    isAfterBlank = line.trim() === "";
+    at += line.length;
   }
-  return found;
+  const definitions = (text.match(DEFINITION) ?? []).join("\n");
+  return [...found, text.slice(from)].map((piece) => (definitions ? `${piece}\n\n${definitions}` : piece));
 }
 
 type Props = {
@@ -53,8 +61,8 @@ export function Markdown({ text, onSeek, onMade }: Props) {
     const parts: HTMLElement[] = [];
     let frame = 0;
     const make = () => {
-      const tokens = made[parts.length];
-      if (tokens) parts.push(part(marked.parser(tokens, { gfm: true, breaks: true }), seek));
+      const piece = made[parts.length];
+      if (piece !== undefined) parts.push(part(marked.parse(piece, { async: false, gfm: true, breaks: true }), seek));
       if (parts.length < made.length) {
         frame = requestAnimationFrame(make);
       } else {

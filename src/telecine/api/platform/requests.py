@@ -10,6 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from telecine.api import auth
 from telecine.api.answers import page, reply, time_of, visible
 from telecine.api.parts import Parts
 from telecine.api.platform.asked import DAY, MOST, Asked, Span, cursor_of, listed
@@ -34,6 +35,7 @@ class Requests:
     def __init__(self, parts: Parts) -> None:
         self._db = parts.db
         self._files = parts.files
+        self._keys = parts.keys
         self._clock = parts.clock
 
     async def by_endpoint(self, request: Request) -> Response:
@@ -110,6 +112,8 @@ class Requests:
         were uploaded stay, as fal's do: other requests may use them. Again is the same."""
         request_id = uuid_of(request.path_params["request_id"])
         await forget(self._db, self._files, request_id)
+        by = auth.caller(request.scope).key_id
+        await self._keys.audit(by, "request.payload_deleted", request_id)
         return reply({"cdn_delete_results": []})  # routers make no files
 
 

@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from telecine.errors import ProviderError, ProviderFailed, ProviderRejected, TelecineError
+from telecine.errors import ProviderError, ProviderFailed, TelecineError
 from telecine.models import IMAGE_FORMATS, Call, Capabilities, Log, ProviderEvent, TokenRates
 from telecine.net import Client
 from telecine.providers import catalog
 from telecine.providers.anthropic.answer import Answer
 from telecine.providers.anthropic.request import Thinking, question
-from telecine.providers.base import Health, Model
+from telecine.providers.base import Health, Model, check_offered
 from telecine.providers.exchange import Asked, Exchange, Listing
 from telecine.providers.failures import Failure
 from telecine.providers.values import count, items, mapping, text, word
@@ -107,13 +107,7 @@ class Anthropic:
         return None
 
     async def capabilities(self, model: str) -> Capabilities:
-        if self._models and model not in self._models:
-            raise ProviderRejected(
-                f"{model!r} is not among the models of [providers.{self.name}]: "
-                + ", ".join(self._models),
-                loc=("body", "model"),
-                provider=self.name,
-            )
+        check_offered(self.name, self._models, model)
         card = catalog.seeded(_DAY.sub("", model), "anthropic")
         known = card.capabilities if card else _ANY
         listed = await self._listed(model)

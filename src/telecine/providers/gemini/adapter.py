@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from telecine.errors import ProviderError, ProviderFailed, ProviderRejected
+from telecine.errors import ProviderError, ProviderFailed
 from telecine.models import Call, Capabilities, Log, ProviderEvent, Upstream
 from telecine.net import Client
 from telecine.providers import catalog
-from telecine.providers.base import Health, Model
+from telecine.providers.base import Health, Model, check_offered
 from telecine.providers.exchange import Listing
 from telecine.providers.gemini import request
 from telecine.providers.gemini.answer import Answer
@@ -78,13 +78,7 @@ class Gemini:
         return own if not self._models or own in self._models else None
 
     async def capabilities(self, model: str) -> Capabilities:
-        if self._models and model not in self._models:
-            raise ProviderRejected(
-                f"{model!r} is not among the models of [providers.{self.name}]: "
-                + ", ".join(self._models),
-                loc=("body", "model"),
-                provider=self.name,
-            )
+        check_offered(self.name, self._models, model)
         listed = (await self._listing.get_or_last() or {}).get(model)
         if listed:
             context, output = listed.model.context_tokens, listed.max_output_tokens

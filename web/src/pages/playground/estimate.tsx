@@ -98,7 +98,8 @@ function Shown({ estimate }: { estimate: Estimate }) {
   );
 }
 
-const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+/** Models keep their names as they are. */
+const sentence = (text: string): string => `${text.replace(/^[a-z]+(?= )/, (word) => word.charAt(0).toUpperCase() + word.slice(1))}.`;
 
 /** "$0.0006 to $0.003": without an answer, and with the longest that may come. */
 export function costInWords({ cost }: Pick<Estimate, "cost">): string {

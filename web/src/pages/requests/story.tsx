@@ -86,6 +86,11 @@ function Actions({ story, reload }: { story: Story; reload: () => Promise<void> 
         <Button busy={busy} disabled={story.input === null} onClick={() => void replay()}>
           Replay
         </Button>
+        {story.input === null ? null : (
+          <a class="button" href={`/ui/playground?request=${story.request_id}`}>
+            Open in the Playground
+          </a>
+        )}
         {isOver(story.state) ? (
           <Button kind="danger" disabled={!hasPayload} onClick={() => setAsking(true)}>
             Delete payload

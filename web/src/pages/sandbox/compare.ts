@@ -97,7 +97,7 @@ function sound(medium: Medium, receipt: Receipt): string {
   if (!medium.audio_codec) return "it has none";
   if (sent.as === "frames") return sent.transcript ? "as a transcript" : "not sent";
   if (sent.as === "decoded") return "on this machine";
-  return (sent.prepared?.audio === false ? "not sent" : "sent") + heard;
+  return sent.prepared?.audio === false ? "not sent" : `sent${heard}`;
 }
 
 const round = (value: number): string => String(Math.round(value * 100) / 100);

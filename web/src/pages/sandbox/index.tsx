@@ -1,5 +1,5 @@
 // The Sandbox: the same prompt and clips for two to six models at once, side by side.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../../api";
 import type { PageProps } from "../../app";
 import { ErrorNote, Spinner } from "../../ui/basics";
@@ -41,10 +41,9 @@ export default function SandboxPage({ rest }: PageProps) {
     );
     return () => abort.abort();
   }, [rest]);
-  const heading = useMemo(() => opened?.name || "Sandbox", [opened]);
   return (
     <>
-      <h1 class="off-screen">{heading}</h1>
+      <h1 class={opened?.name ? "" : "off-screen"}>{opened?.name || "Sandbox"}</h1>
       {problem ? (
         <ErrorNote message={problem}>
           <p>
