@@ -342,6 +342,7 @@ def test_a_batch_on_a_narrow_lane_does_not_hold_up_another_keys_single_job(run, 
             batch = [
                 await h.submit("wait", key="a", model=f"local/{number % 3}") for number in range(8)
             ]
+            await h.pipeline.began(2)
             single = await h.submit("wait", key="b", model="local/0")
             elsewhere = await h.submit("wait", key="a", model="echo/echo")
             await h.pipeline.began(3)
@@ -411,7 +412,7 @@ def test_slots_are_never_exceeded(run, house):
         async with house(slots=3) as h:
             ids = await asyncio.gather(*(h.submit("nap", key=f"k{n % 7}") for n in range(100)))
             await asyncio.gather(*map(h.ended, ids))
-            assert h.pipeline.most[None] == 3
+            assert h.pipeline.most[None] <= 3
 
     run(work())
 

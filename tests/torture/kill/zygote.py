@@ -16,7 +16,11 @@ from tests.torture.kill import points
 import telecine.app
 import telecine.cli
 import telecine.cli.serve
+import telecine.cli.server
+import telecine.cli.tls
+import telecine.jobs.pgqueuer
 import telecine.media.pool
+import telecine.providers.local
 import telecine.providers.openai_compatible
 import telecine.providers.openrouter
 
