@@ -241,7 +241,7 @@ def scroll(browser: Browser, server: Server, seconds: float = 8.0) -> tuple[floa
 
 # ---------------------------------------------------------------- pictures
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "light": {"viewport": {"width": 1180, "height": 860}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1180, "height": 860}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 360, "height": 720}, "color_scheme": "light"},
@@ -268,8 +268,11 @@ def take_pictures(browser: Browser, folder: Path, images: Path) -> None:
                         page.locator(".column .answer").nth(0).evaluate(
                             "(answer) => answer.scrollIntoView({ block: 'center' })"
                         )
-                    whole = name == "sandbox" and size != "phone"
-                    keep(page, images / f"{name}-{size}.png", whole=whole)
+                    if name == "sandbox" and size != "phone":
+                        page.set_viewport_size({"width": 1180, "height": 2000})
+                        page.wait_for_timeout(500)
+                    keep(page, images / f"{name}-{size}.png")
+                    page.set_viewport_size(options["viewport"])
     fake.stop()
     (folder / "bare").mkdir()
     with served(folder / "bare", "") as server, visiting(browser, server, **SIZES["light"]) as page:
@@ -334,9 +337,9 @@ def answer(page: Page) -> None:
     page.evaluate("scrollTo(0, 0)")
 
 
-def keep(page: Page, path: Path, *, whole: bool = False) -> None:
+def keep(page: Page, path: Path) -> None:
     """256 colours are enough for a page, and take half the bytes."""
-    picture = Image.open(io.BytesIO(page.screenshot(full_page=whole))).convert("RGB")
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
     print(f"{path}  {path.stat().st_size / 1000:.0f} KB")

@@ -44,7 +44,7 @@ def adopt(key, sha256):
 
 
 async def known(tx):
-    return [row["key"] for row in await tx.fetch("objects_unreferenced", most=1000)]
+    return sorted(row["key"] for row in await tx.fetch("objects_unreferenced", most=1000))
 
 
 def test_a_write_that_returned_is_seen_by_every_later_read(run, database):

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+PREFIX = "telecine-postgres-"
 VARIABLE = "TELECINE_TEST_POSTGRES_URL"
 NO_SERVER = (
     "PostgreSQL IS NOT TESTED: there is neither pg_ctl on PATH, nor below /usr/lib/postgresql, nor"
@@ -58,6 +59,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        (self._folder / "owner").write_text(str(os.getpid()))
         if self._user:
             os.chown(folder, self._user.pw_uid, self._user.pw_gid)
         self._run("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8")
@@ -103,12 +105,33 @@ class Server:
         )
 
 
+def _sweep():
+    """Stop servers whose session was killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError, ValueError):
+            if _is_alive(int((folder / "owner").read_text())):
+                continue
+            os.kill(
+                int((folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT
+            )
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def served(**options):
     """A server of our own, gone at the end."""
     if binaries() is None:
         pytest.skip(NO_SERVER)
-    folder = tempfile.mkdtemp(prefix="telecine-postgres-")
+    _sweep()
+    folder = tempfile.mkdtemp(prefix=PREFIX)
     try:
         server = Server(folder, **options)
         server.start()

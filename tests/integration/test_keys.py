@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
 import json
 import multiprocessing
 import stat
+import uuid
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from hmac import compare_digest
 
 import pytest
 
@@ -98,6 +101,27 @@ def test_the_right_id_with_another_secret_is_refused(opened, run):
             await refused(keys, f"Key {one.key_id}:{two.key_secret}")
             await refused(keys, f"Key {one.key_id}:")
             await refused(keys, f"Key {one.key_id}")
+
+    run(story())
+
+
+def test_hashes_are_compared_in_constant_time_whether_there_is_such_a_key_or_not(
+    opened, run, monkeypatch
+):
+    compared = []
+
+    def compare(one, two):
+        compared.append((len(one), len(two)))
+        return compare_digest(one, two)
+
+    async def story():
+        async with opened() as keys:
+            made = await keys.create()
+            monkeypatch.setattr(hmac, "compare_digest", compare)
+            await keys.check(f"Key {made.key}")
+            await refused(keys, f"Key {made.key_id}:{'0' * 32}")
+            await refused(keys, f"Key {uuid.uuid4()}:{'0' * 32}")
+            assert compared == [(64, 64)] * 3
 
     run(story())
 

@@ -442,6 +442,21 @@ def test_nodes_that_start_together_on_an_empty_database_migrate_it_once(run, dat
     run(work())
 
 
+def test_a_node_goes_on_when_a_newer_one_migrates_under_its_feet(run, url):
+    async def work():
+        async with Postgres(url, connections=1) as db:
+
+            async def keys(tx):
+                return await tx.fetch("keys_all")
+
+            assert await db.read(keys) == []
+            await db.ask("ALTER TABLE keys ALTER COLUMN alias TYPE VARCHAR(100)")
+            assert await db.read(keys) == []
+            assert await db.write(keys) == []
+
+    run(work())
+
+
 def test_a_schema_of_the_future_is_left_alone(run, url):
     async def work():
         async with Postgres(url) as db:

@@ -92,9 +92,7 @@ def test_a_wrong_setting_is_told_by_every_command(telecine_command, tmp_path):
         assert "line 2: server.prot is not a setting; did you mean server.port?" in said
 
 
-def test_a_database_that_does_not_answer_is_said_before_anything_starts(
-    telecine_command, tmp_path
-):
+def test_a_database_that_does_not_answer_is_said_before_anything_starts(telecine_command, tmp_path):
     (tmp_path / "telecine.toml").write_text('[database]\nurl = "postgresql://u:pw@127.0.0.1:1/x"')
     code, _, said = telecine_command("serve", "--port", "0")
     assert code == 1

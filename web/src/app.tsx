@@ -34,7 +34,7 @@ function Frame() {
   const page = PAGES.find((each) => path === each.path || path.startsWith(`${each.path}/`));
   useEffect(() => {
     document.title = page ? `${page.name} · Telecine` : "Telecine";
-    document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+    showCurrent();
   }, [page]);
   return (
     <>
@@ -70,6 +70,14 @@ function Frame() {
       </main>
     </>
   );
+}
+
+/** On a phone the row of pages is wider than the screen. Not by scrollIntoView: the next Tab would go on
+ * from there, past the way to the content. */
+function showCurrent(): void {
+  const link = document.querySelector<HTMLElement>("nav [aria-current]");
+  const row = link?.parentElement;
+  if (row) row.scrollLeft = link.offsetLeft - row.offsetLeft - (row.clientWidth - link.offsetWidth) / 2;
 }
 
 function Loaded({ page, rest, query }: { page: Page } & PageProps) {

@@ -33,20 +33,20 @@ test("a table says what each was given, and where they differ", () => {
     saved("a", "", receipt({ as: "file", bytes: 1, seconds: 11 })),
     saved("b", "", receipt({ as: "frames", frames: 12, fps: 1, width: 512, height: 288, transcript: true })),
   );
-  assert.deepEqual(found["sent as"].values, ["the file", "pictures"]);
-  assert.deepEqual(found["frames"].values, ["–", "12, 1 per second"]);
-  assert.deepEqual(found["size"].values, ["640×360", "512×288"]);
-  assert.deepEqual(found["sound"].values, ["sent, heard: 60 tokens", "as a transcript"]);
-  assert.equal(found["sent as"].differs, true);
-  assert.equal(found["seen"].differs, false);
+  assert.deepEqual(found["Sent as"].values, ["the file", "pictures"]);
+  assert.deepEqual(found["Frames"].values, ["–", "12, 1 per second"]);
+  assert.deepEqual(found["Size"].values, ["640×360", "512×288"]);
+  assert.deepEqual(found["Sound"].values, ["sent, heard: 60 tokens", "as a transcript"]);
+  assert.equal(found["Sent as"].differs, true);
+  assert.equal(found["Seen"].differs, false);
 });
 
 test("what was cut out of a video is told as a stretch", () => {
   const plan = { videos: [{ index: 0, as: "file", view: { start: 2, end: 5 }, why: [] }] };
   const found = lines(saved("a", "", receipt({ as: "file", prepared: { width: 320, height: 180, fps: 5, audio: false } }, { plan })));
-  assert.deepEqual(found["seconds"].values, ["2 to 5"]);
-  assert.deepEqual(found["sound"].values, ["not sent"]);
-  assert.deepEqual(found["sent as"].values, ["the file, made to fit"]);
+  assert.deepEqual(found["Seconds"].values, ["2 to 5"]);
+  assert.deepEqual(found["Sound"].values, ["not sent"]);
+  assert.deepEqual(found["Sent as"].values, ["the file, made to fit"]);
 });
 
 test("several videos have lines of their own", () => {

@@ -90,4 +90,3 @@ class Notices:
     def _heard(self, _connection: object, _pid: int, channel: str, text: Any) -> None:
         if callback := self._callbacks.get(channel):
             callback(str(text))
-

@@ -344,7 +344,14 @@ def _failed(error: BaseException) -> DatabaseFailed:
 
 def _is_conflict(error: BaseException) -> bool:
     asyncpg = _asyncpg()
-    return isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError)
+    return isinstance(
+        error,
+        asyncpg.SerializationError
+        | asyncpg.DeadlockDetectedError
+        # A newer version migrated under our feet: the next try prepares its statements anew.
+        | asyncpg.InvalidCachedStatementError
+        | asyncpg.OutdatedSchemaCacheError,
+    )
 
 
 def _is_violation(error: BaseException) -> bool:

@@ -70,9 +70,7 @@ class Deliveries:
             statement = "deliveries_page_of_key"
         else:
             statement = "deliveries_page_of_state" if state else "deliveries_page"
-        return await self._db.read(
-            lambda tx: tx.fetch(statement, request_id=request_id, **values)
-        )
+        return await self._db.read(lambda tx: tx.fetch(statement, request_id=request_id, **values))
 
     async def find(self, id: int, *, key_id: str | None = None) -> Told:
         """One delivery with all its attempts. Raises NotFound."""

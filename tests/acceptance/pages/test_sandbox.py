@@ -48,7 +48,7 @@ def test_three_models_answer_side_by_side_and_the_table_says_what_each_was_given
     expect(columns.nth(0).locator(".answer")).to_contain_text("38 39 40")
     expect(columns.nth(1).locator(".answer")).to_contain_text("I saw 1 video(s)")
     table = page.get_by_role("table")
-    sent = table.get_by_role("row", name=re.compile("^sent as"))
+    sent = table.get_by_role("row", name=re.compile("^Sent as"))
     expect(sent).to_contain_text("differs")
     expect(sent).to_contain_text("pictures")
     expect(table.get_by_role("row", name=re.compile("^Cost"))).to_contain_text("computed")

@@ -27,18 +27,18 @@ export function compared(columns: readonly Column[]): Line[] {
   };
   const most = Math.max(0, ...columns.map(({ receipt }) => receipt?.videos.length ?? 0));
   const videos = Array.from({ length: most }, (_, index) => {
-    const named = (what: string) => (most > 1 ? `Video ${index + 1}: ${what}` : what);
+    const named = (what: string) => (most > 1 ? `Video ${index + 1}: ${what.toLowerCase()}` : what);
     const of = (how: (medium: Medium, receipt: Receipt) => string) => ({ receipt }: Column) => {
       const medium = receipt?.videos[index];
       return medium && receipt ? how(medium, receipt) : "";
     };
     return [
-      line(named("sent as"), of((medium) => form(medium))),
-      line(named("frames"), of((medium) => frames(medium))),
-      line(named("seconds"), of((medium, receipt) => stretch(medium, receipt))),
-      line(named("size"), of((medium) => size(medium))),
-      line(named("sound"), of((medium, receipt) => sound(medium, receipt))),
-      line(named("seen"), of(({ seen }) => ({ yes: "yes", no: "no", unknown: "nothing tells" })[seen])),
+      line(named("Sent as"), of((medium) => form(medium))),
+      line(named("Frames"), of((medium) => frames(medium))),
+      line(named("Seconds"), of((medium, receipt) => stretch(medium, receipt))),
+      line(named("Size"), of((medium) => size(medium))),
+      line(named("Sound"), of((medium, receipt) => sound(medium, receipt))),
+      line(named("Seen"), of(({ seen }) => ({ yes: "yes", no: "no", unknown: "nothing tells" })[seen])),
     ];
   }).flat();
   return [
