@@ -38,6 +38,7 @@ from telecine.models import (
     Video,
 )
 from telecine.net import Client
+from telecine.providers import exchange
 from telecine.providers.anthropic import Anthropic
 from telecine.providers.echo import Echo
 from telecine.providers.gemini import Gemini
@@ -601,6 +602,17 @@ def test_what_goes_wrong_is_told_with_the_upstreams_words(run, upstream, name, e
     _, error = run(fail("openrouter", upstream.url, switch(name)))
     assert type(error) is expected
     assert words in error.message
+
+
+@pytest.mark.parametrize("kind", UPSTREAMS)
+def test_an_answer_without_end_is_given_up_and_may_have_been_billed(
+    run, upstream, kind, monkeypatch
+):
+    monkeypatch.setattr(exchange, "_MAX_STREAM_BYTES", 100)
+    events, error = run(fail(kind, upstream.url, call(kind)))
+    assert type(error) is ProviderFailed
+    assert "more than 100 bytes" in error.message
+    assert text(events) == ""
 
 
 @pytest.mark.parametrize("name", ["moderated", "filtered"])

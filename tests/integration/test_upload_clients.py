@@ -25,6 +25,7 @@ from telecine.jobs.deliveries import Deliveries
 from telecine.jobs.signing import SigningKeys
 from telecine.keys import Keys
 from telecine.media.spool import Spool
+from telecine.providers.registry import Registry
 from telecine.storage.local import LocalStorage
 
 KEY = "6f1c0000-0000-0000-0000-000000000000:0123456789abcdef0123456789abcdef"
@@ -49,7 +50,7 @@ async def _serve(folder, listener, ready, servers):
             files=Files(db=db, storage=storage, clock=clock),
             keys=keys,
             spool=spool,
-            registry=None,
+            registry=Registry({}, {}),
             inference=None,
             queue=None,
             worker=None,

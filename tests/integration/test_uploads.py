@@ -21,6 +21,7 @@ from telecine.jobs.deliveries import Deliveries
 from telecine.jobs.signing import SigningKeys
 from telecine.keys import Keys
 from telecine.media.spool import Spool
+from telecine.providers.registry import Registry
 from telecine.storage.local import LocalStorage
 
 ORIGIN = "http://telecine.test"
@@ -66,7 +67,7 @@ def opened(tmp_path, clock):
                     files=files,
                     keys=keys,
                     spool=spool,
-                    registry=None,
+                    registry=Registry({}, {}),
                     inference=None,
                     queue=None,
                     worker=None,

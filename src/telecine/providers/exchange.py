@@ -44,6 +44,8 @@ _WHOLE_ANSWER_SECONDS = 3600.0
 _LIST_SECONDS = 5.0
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_LIST_BYTES = 32 * 1024 * 1024
+# A hundred thousand tokens, one by one, are some 30 MB; who sends more than this never ends.
+_MAX_STREAM_BYTES = 128 * 1024 * 1024
 _IN_THREAD = 256 * 1024
 
 
@@ -297,7 +299,10 @@ class Exchange:
             yield chunk
             return
         decoder = sse.Decoder(max_bytes=answer.max_bytes)
+        left = _MAX_STREAM_BYTES
         while data := await _read(response, self._idle_seconds):
+            if (left := left - len(data)) < 0:
+                raise _Unreadable(f"more than {_MAX_STREAM_BYTES} bytes")
             for event in decoder.feed(data):
                 if event == "[DONE]":
                     answer.is_ended = True
