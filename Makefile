@@ -16,8 +16,17 @@ setup: .venv/.installed   ## Make .venv with the locked packages and the command
 run: .venv/.installed   ## Answer a real clip, then serve, with a key and two calls to paste.
 	@sh examples/first-run.sh
 
-test: check $(JS)/node_modules/.installed web/node_modules/.installed   ## Check the code and run all tests; this is what CI runs.
+test: check $(JS)/node_modules/.installed web/node_modules/.installed browser   ## Check the code and run all tests; this is what CI runs.
 	@$(BIN)/pytest
+
+# One that is installed, else Debian's where that may be installed, else Playwright's; with none of them
+# the tests in a browser are skipped, and say so.
+.PHONY: browser
+browser: .venv/.installed
+	@command -v chromium chromium-browser google-chrome > /dev/null || \
+	    { test "$$(id -u)" = 0 && apt-get install -y -qq chromium > /dev/null 2>&1; } || \
+	    $(BIN)/playwright install chromium > /dev/null 2>&1 || \
+	    echo 'There is no Chromium, and none can be installed: tests in a browser are skipped'
 
 check: .venv/.installed   ## Lint, format, types and import directions, without running anything.
 	@$(BIN)/ruff check

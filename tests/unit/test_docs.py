@@ -51,6 +51,16 @@ def test_what_comes_from_the_code_is_up_to_date(path):
     assert path.read_text() == GENERATOR.pages()[path], "run: make docs"
 
 
+def test_every_claim_about_security_names_a_test_that_is_there():
+    text = (ROOT / "SECURITY.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    claims = [line for line in rows if not line.startswith(("| what is protected", "| ---"))]
+    tests = [re.findall(r"`(tests/[\w/]+\.py)`", claim.split(" | ")[-1]) for claim in claims]
+    assert len(claims) > 20
+    assert [claim for claim, named in zip(claims, tests, strict=True) if not named] == []
+    assert [test for named in tests for test in named if not (ROOT / test).is_file()] == []
+
+
 def test_every_error_type_is_explained():
     assert error_types() - names(page("reference/errors.md")) == set()
 
