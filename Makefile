@@ -54,8 +54,9 @@ providers: .venv/.installed   ## Show every wish on every route, and write docs/
 bench: .venv/.installed   ## Measure start, memory, CPU per request and submits; a few minutes.
 	@$(BIN)/python bench/run.py
 
-torture: .venv/.installed   ## Kill servers at more than 1,000 moments, cut the power after every write; about 20 minutes.
+torture: .venv/.installed   ## Kill servers at more than 1,000 moments on each database, cut the power after every write; about an hour.
 	@$(BIN)/python -m tests.torture.long
+	@$(BIN)/python -m tests.torture.long --postgres --cuts 0 --no-bombs
 
 fuzz: .venv/.installed   ## Make 20,000 odd calls from the OpenAPI documents, none of which may get a 5xx; five minutes.
 	@$(BIN)/python -m tests.fuzz

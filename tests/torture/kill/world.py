@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+import gc
 import hashlib
 import json
 import secrets
 import sqlite3
 import threading
 import time
+import warnings
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
@@ -131,6 +133,14 @@ class Figures:
     troubles: Counter = field(default_factory=Counter)
 
 
+def _run(work):
+    """Connections to a server that was killed at that moment are nobody's to close."""
+    asyncio.run(work)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
 class World:
     """One data folder through many lives.
 
@@ -175,11 +185,11 @@ class World:
         faults = {"kill": kill, "clock": clock, "full": full, "tally": tally}
         faults = {name: value for name, value in faults.items() if value}
         self.figures.troubles.update({*faults, *trouble} - {"kill", "tally"})
-        asyncio.run(self._live(actions, faults, trouble))
+        _run(self._live(actions, faults, trouble))
 
     def settle(self) -> None:
         """A life without trouble, until everything that was accepted has ended and was told."""
-        asyncio.run(self._settle())
+        _run(self._settle())
 
     def end(self) -> None:
         """Nothing runs any more."""

@@ -165,26 +165,27 @@ TRUNCATE(ftruncate64, off64_t)
 SYNC(fsync)
 SYNC(fdatasync)
 
+/* The call and its record are one step: else another thread could use a new name before it is known. */
 static int moved(int done, char kind, int one, const char *from, int two, const char *to) {
   char a[PATH_MAX], b[PATH_MAX];
   const char *first = inside(one, from, a), *second = inside(two, to, b);
-  if (done == 0 && first && second) LOCKED(put(kind, first, second, 0, NULL, 0));
+  if (done == 0 && first && second) put(kind, first, second, 0, NULL, 0);
   return done;
 }
-int rename(const char *from, const char *to) { return moved(REAL(rename)(from, to), 'R', AT_FDCWD, from, AT_FDCWD, to); }
-int renameat(int a, const char *from, int b, const char *to) { return moved(REAL(renameat)(a, from, b, to), 'R', a, from, b, to); }
-int renameat2(int a, const char *from, int b, const char *to, unsigned flags) { return moved(REAL(renameat2)(a, from, b, to, flags), 'R', a, from, b, to); }
-int link(const char *from, const char *to) { return moved(REAL(link)(from, to), 'L', AT_FDCWD, from, AT_FDCWD, to); }
-int linkat(int a, const char *from, int b, const char *to, int flags) { return moved(REAL(linkat)(a, from, b, to, flags), 'L', a, from, b, to); }
-
 static int named(int done, char kind, int folder, const char *path) {
   char full[PATH_MAX];
   const char *name = inside(folder, path, full);
-  if (done == 0 && name) LOCKED(put(kind, name, NULL, 0, NULL, 0));
+  if (done == 0 && name) put(kind, name, NULL, 0, NULL, 0);
   return done;
 }
-int unlink(const char *path) { return named(REAL(unlink)(path), 'U', AT_FDCWD, path); }
-int unlinkat(int folder, const char *path, int flags) { return named(REAL(unlinkat)(folder, path, flags), flags & AT_REMOVEDIR ? 'X' : 'U', folder, path); }
-int mkdir(const char *path, mode_t mode) { return named(REAL(mkdir)(path, mode), 'D', AT_FDCWD, path); }
-int mkdirat(int folder, const char *path, mode_t mode) { return named(REAL(mkdirat)(folder, path, mode), 'D', folder, path); }
-int rmdir(const char *path) { return named(REAL(rmdir)(path), 'X', AT_FDCWD, path); }
+#define STEP(call) int done; LOCKED(done = call); return done
+int rename(const char *from, const char *to) { STEP(moved(REAL(rename)(from, to), 'R', AT_FDCWD, from, AT_FDCWD, to)); }
+int renameat(int a, const char *from, int b, const char *to) { STEP(moved(REAL(renameat)(a, from, b, to), 'R', a, from, b, to)); }
+int renameat2(int a, const char *from, int b, const char *to, unsigned flags) { STEP(moved(REAL(renameat2)(a, from, b, to, flags), 'R', a, from, b, to)); }
+int link(const char *from, const char *to) { STEP(moved(REAL(link)(from, to), 'L', AT_FDCWD, from, AT_FDCWD, to)); }
+int linkat(int a, const char *from, int b, const char *to, int flags) { STEP(moved(REAL(linkat)(a, from, b, to, flags), 'L', a, from, b, to)); }
+int unlink(const char *path) { STEP(named(REAL(unlink)(path), 'U', AT_FDCWD, path)); }
+int unlinkat(int folder, const char *path, int flags) { STEP(named(REAL(unlinkat)(folder, path, flags), flags & AT_REMOVEDIR ? 'X' : 'U', folder, path)); }
+int mkdir(const char *path, mode_t mode) { STEP(named(REAL(mkdir)(path, mode), 'D', AT_FDCWD, path)); }
+int mkdirat(int folder, const char *path, mode_t mode) { STEP(named(REAL(mkdirat)(folder, path, mode), 'D', folder, path)); }
+int rmdir(const char *path) { STEP(named(REAL(rmdir)(path), 'X', AT_FDCWD, path)); }
