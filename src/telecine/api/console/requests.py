@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from telecine import endpoints
 from telecine.api import auth
-from telecine.api.answers import page, reply, visible
+from telecine.api.answers import page, reply, visible, whole
 from telecine.api.own import shown
 from telecine.api.parts import Parts
 from telecine.api.platform.asked import MOST, Asked, cursor_of
@@ -50,7 +50,7 @@ class RequestCalls:
     async def page(self, request: Request) -> Response:
         """The newest first, those that meet every filter."""
         asked = Asked(request, self._clock())
-        limit = asked.limit(default=50, most=200)
+        limit = whole(request, "limit", default=50, most=200)
         before_at, before_seq = asked.cursor(float, int) or (float(MOST), MOST)
         filters, who = _filters(asked), visible(request)
         statement = "listed_requests"
