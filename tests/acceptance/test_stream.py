@@ -75,7 +75,7 @@ def test_c040_no_character_is_broken_however_the_network_cuts(node, wire, size):
     prompt = "Grüße, 世界 🎬👩\u200d👩\u200d👧 ok"
     answer = node("stream.all", input={"prompt": prompt, "model": "echo/echo"})
     assert answer["last"]["output"] == prompt
-    slow = node("stream.all", input={"prompt": prompt, "model": "fake/bytes"})
+    slow = node("stream.all", input={"prompt": prompt, "model": "fake/alphabets+bytes"})
     assert slow["last"]["output"].startswith("Grüße, 世界 🎬 I saw 0 video(s)")
     for event in answer["events"] + slow["events"]:
         assert "\ufffd" not in event["output"]
