@@ -476,7 +476,8 @@ class Capabilities:
     videos as files. `hears`: the sound of a video that is sent as a file or link reaches the model.
     `options`: the names of those options of the input that this route honours itself (of `View`,
     and effort, response_format, seed, stop, temperature, provider); what it does not is done here
-    where that is possible. `fps`: the rate at which it samples when nothing is said.
+    where that is possible. `fps`: the rate at which it samples when nothing is said, and
+    `max_sampled_frames` how many frames of one video it looks at, however long that is.
     `max_bytes` and `max_seconds` are of one video, `max_request_bytes` of a whole body, base64
     included; `max_images` counts the stills of all videos, and `max_image_side` is in pixels.
     """
@@ -499,6 +500,7 @@ class Capabilities:
     context_tokens: int | None = None
     max_output_tokens: int | None = None
     fps: float = 1.0
+    max_sampled_frames: int | None = None
     rates: TokenRates | None = None
 
     @property

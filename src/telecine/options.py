@@ -103,17 +103,19 @@ def response_format(given: Any) -> Any:
         _refuse("json_schema.strict should be true or false")
     bounded(asked)
     for reference in _references(asked["schema"]):
-        if not isinstance(reference, str) or not reference.startswith("#"):
-            _refuse(f"the schema may refer only to itself, not to {str(reference)[:100]!r}")
+        if not reference.startswith("#"):
+            _refuse(f"the schema may refer only to itself, not to {reference[:100]!r}")
     return {"type": kind, "json_schema": {**asked, "name": name}}
 
 
-def _references(schema: Any) -> list[Any]:
-    waiting, found = [schema], []
+def _references(schema: Any) -> list[str]:
+    """Texts alone: what else is called so is a property of that name, or no schema."""
+    waiting, found = [schema], list[str]()
     while waiting:
         value = waiting.pop()
         if isinstance(value, Mapping):
-            found += [value[name] for name in ("$ref", "$dynamicRef") if name in value]
+            named = (value.get(name) for name in ("$ref", "$dynamicRef"))
+            found += [reference for reference in named if isinstance(reference, str)]
         inside = list(value.values()) if isinstance(value, Mapping) else value
         waiting += inside if isinstance(inside, list) else []
     return found

@@ -1,6 +1,7 @@
 """How each dialect has a video written, sampled and thought about, seen by the fake upstream."""
 
-from contextlib import aclosing
+import asyncio
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 from aiohttp import web
@@ -21,7 +22,7 @@ from tests.contract.test_providers import (
     video,
 )
 
-from telecine.errors import FormRefused, InputError, ProviderRejected
+from telecine.errors import FormRefused, InputError, ProviderRejected, ProviderUnavailable
 from telecine.models import (
     Delta,
     FilePart,
@@ -313,6 +314,41 @@ def test_kimi_has_uploads_deleted_when_the_caller_leaves(run, upstream, tmp_path
 
     run(leave())
     assert len(upstream.asked) == 2
+
+
+@asynccontextmanager
+async def reader(pace):
+    """A chat with a server that reads a piece every `pace` seconds, or, with None, nothing at all;
+    it waits for 0.3 s when nothing moves."""
+    over = asyncio.Event()
+
+    async def take(request):
+        if pace is None:
+            await over.wait()
+        async for _ in request.content.iter_any():
+            await asyncio.sleep(pace)
+        return web.json_response({"id": "f"})
+
+    app = web.Application(client_max_size=1 << 30)
+    app.router.add_post("/{path:.*}", take)
+    async with TestServer(app) as server, opened("kimi", str(server.make_url(""))) as provider:
+        provider._chat._first_byte_seconds = 0.3
+        yield provider._chat
+        over.set()
+
+
+def test_an_upload_may_take_its_time_as_long_as_it_moves(run, tmp_path):
+    large = video(tmp_path / "l", b"x" * 16_000_000)
+
+    async def use(pace):
+        async with reader(pace) as chat:
+            try:
+                return await chat.post_file("/files", {}, large.path, call("kimi"))
+            except ProviderUnavailable as error:
+                return error.message
+
+    assert run(use(0.004)) == {"id": "f"}
+    assert run(use(None)) == "kimi did not take an upload: no answer in time"
 
 
 def test_kimi_has_large_videos_of_a_conversation_uploaded_too(run, upstream, tmp_path):

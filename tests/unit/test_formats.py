@@ -55,10 +55,11 @@ def test_text_is_never_a_mismatch():
 
 
 def test_a_schema_that_is_none_is_refused_where_it_stands():
-    with pytest.raises(InputError) as refused:
-        formats.check_schema(schema({"type": "object", "properties": {"a": {"type": "colour"}}}))
-    [problem] = refused.value.problems
-    assert problem.loc[:4] == ("body", "response_format", "json_schema", "schema")
+    for wrong in ({"properties": {"a": {"type": "colour"}}}, {"$ref": 3}):
+        with pytest.raises(InputError) as refused:
+            formats.check_schema(schema(wrong))
+        [problem] = refused.value.problems
+        assert problem.loc[:4] == ("body", "response_format", "json_schema", "schema")
 
 
 def test_what_a_schema_refers_to_is_not_fetched(monkeypatch):

@@ -232,7 +232,6 @@ def test_a_schema_without_a_name_gets_one():
         schema(schema={"$ref": "https://example.org/s.json"}),
         schema(schema={"properties": {"a": {"$ref": "other.json#/x"}}}),
         schema(schema={"allOf": [{"$dynamicRef": "//host/x"}]}),
-        schema(schema={"$ref": 3}),
     ],
 )
 def test_what_is_no_form_of_an_answer_is_refused(given):
@@ -241,6 +240,11 @@ def test_what_is_no_form_of_an_answer_is_refused(given):
 
 def test_a_schema_may_refer_to_itself():
     wanted = {"$defs": {"a": {"type": "string"}}, "properties": {"b": {"$ref": "#/$defs/a"}}}
+    assert parse(response_format=schema(schema=wanted)).response_format is not None
+
+
+def test_a_property_may_be_called_like_a_reference():
+    wanted = {"type": "object", "properties": {"$ref": {"type": "string"}}}
     assert parse(response_format=schema(schema=wanted)).response_format is not None
 
 

@@ -68,8 +68,8 @@ def file_tokens(
     if rates is None or seconds is None:
         return None
     frames = max(1, math.ceil(seconds * (view.fps or capabilities.fps)))
-    if view.max_frames is not None:
-        frames = min(frames, view.max_frames)
+    caps = (view.max_frames, capabilities.max_sampled_frames)
+    frames = min((frames, *(cap for cap in caps if cap is not None)))
     sound = seconds * rates.audio_second if has_audio and capabilities.hears else 0.0
     return math.ceil(frames * frame_tokens(rates, view.resolution) + sound)
 

@@ -185,6 +185,8 @@ def _not_told(clip: Clip, target: Target, told: View) -> dict[str, str]:
         left.pop("start", None)
     if reason := _unheard(clip, target, is_stripped=told.audio is not None):
         left["audio"] = reason
+    if told.fps is not None and (reason := _sparse(clip, target, told)):
+        left["fps"] = reason
     return left
 
 
@@ -198,6 +200,22 @@ def _unheard(clip: Clip, target: Target, *, is_stripped: bool) -> str | None:
     if wanted is True and not capabilities.hears and "audio" not in capabilities.options:
         return f"{target.model} does not hear the sound of a video"
     return None
+
+
+def _sparse(clip: Clip, target: Target, told: View) -> str | None:
+    """That the model takes fewer pictures of so long a video than its rate, or the caller, says."""
+    most, seconds = target.capabilities.max_sampled_frames, clip.seconds
+    if most is None or seconds is None or (told.max_frames or math.inf) <= most:
+        return None
+    if seconds * (told.fps or target.capabilities.fps) <= most:
+        return None
+    return f"{target.model} looks at {most} pictures at most, here one every {seconds / most:.1f} s"
+
+
+def _missed(clip: Clip, target: Target, told: View) -> tuple[str, ...]:
+    """What the model will not notice of a video that is left as it is."""
+    sparse = None if told.fps is not None else _sparse(clip, target, told)
+    return (*((sparse,) if sparse else ()), *_deaf(clip, target))
 
 
 def _deaf(clip: Clip, target: Target) -> tuple[str, ...]:
@@ -243,7 +261,7 @@ def _as_url(clip: Clip, target: Target) -> Choice | Problem:
         view=told,
         tokens=_tokens(clip, target, told),
         unheeded=_not_told(clip, target, told),
-        why=("its address is passed on", *_deaf(clip, target)),
+        why=("its address is passed on", *_missed(clip, target, told)),
     )
 
 
@@ -286,7 +304,7 @@ def _as_file(clip: Clip, target: Target) -> Choice | Problem:
     fits = limit is None or video.bytes <= limit
     is_taken = video.container in capabilities.containers
     if fits and is_taken and not is_long and wish.transform == Transform():
-        why = ("it is sent as it is", *_deaf(clip, target))
+        why = ("it is sent as it is", *_missed(clip, target, wish.told))
         return _file(clip, target, wish, None, why=why)
     if "mp4" not in capabilities.containers:
         return _wrong_container(clip, target)
@@ -329,6 +347,8 @@ class _Wish:
         is_stripped = wanted.audio is False and clip.has_audio and target.capabilities.hears
         if reason := _unheard(clip, target, is_stripped=True):
             unheeded["audio"] = reason
+        if told.fps is not None and (reason := _sparse(clip, target, told)):
+            unheeded["fps"] = reason
         transform = Transform(
             start=clip.start if has_cut else None,
             # A number of pictures is one up to an end that is known, not up to a guessed one.

@@ -40,6 +40,8 @@ _QWEN_TOKENS: Mapping[Resolution, int] = {"low": 128, "medium": 256, "high": 768
 _QWEN_PIXELS = {name: tokens * 28 * 28 for name, tokens in _QWEN_TOKENS.items()}
 _QWEN_RATES = TokenRates(frame=_QWEN_TOKENS, image=1280, image_pixels=28 * 28)
 _QWEN = re.compile("qwen|qvq", re.IGNORECASE)
+# Their own processor takes 4 to 768 pictures of a video, however long that is.
+_QWEN_FRAMES = 768
 # Only models of all senses hear a video's sound, and only when they are told to.
 _OMNI = re.compile("omni", re.IGNORECASE)
 # Temperature is fixed, and thinking always on: asking for another is refused.
@@ -234,6 +236,7 @@ def _self_hosted(model: str, *, scales: bool) -> Capabilities:
         options=_SAMPLING | more,
         containers=("mp4", "mov", "webm", "mpeg", "matroska", "avi"),
         fps=2.0 if is_qwen else 1.0,
+        max_sampled_frames=_QWEN_FRAMES if is_qwen else None,
         rates=_QWEN_RATES if is_qwen else None,
     )
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import io
 import json
 import os
 import time
@@ -164,24 +166,25 @@ class Exchange:
 
         Raises ProviderError, and what failures.error makes of a refusal.
         """
+        seconds, loop = self._first_byte_seconds, asyncio.get_running_loop()
         try:
-            with file.open("rb") as source:
-                form = aiohttp.FormData(fields)
-                form.add_field("file", source, filename=f"video{file.suffix}")
-                async with self._session.post(
-                    self._base_url + path,
-                    data=form,
-                    headers=self._headers,
-                    timeout=aiohttp.ClientTimeout(
-                        total=None,
-                        connect=self._client.connect_seconds,
-                        sock_read=self._first_byte_seconds,
-                    ),
-                    allow_redirects=False,
-                ) as response:
-                    if response.status >= 300:
-                        raise await self._refusal(call, response)
-                    return _parse(await _text(response, _MAX_ERROR_BYTES))
+            async with asyncio.timeout(seconds) as patience:
+                moves = functools.partial(loop.call_soon_threadsafe, _extend, patience, seconds)
+                with _Moving(file, moves) as source:
+                    form = aiohttp.FormData(fields)
+                    form.add_field("file", source, filename=f"video{file.suffix}")
+                    async with self._session.post(
+                        self._base_url + path,
+                        data=form,
+                        headers=self._headers,
+                        timeout=aiohttp.ClientTimeout(
+                            total=None, connect=self._client.connect_seconds
+                        ),
+                        allow_redirects=False,
+                    ) as response:
+                        if response.status >= 300:
+                            raise await self._refusal(call, response)
+                        return _parse(await _text(response, _MAX_ERROR_BYTES))
         except (aiohttp.ClientError, OSError, _Unreadable) as error:
             raise ProviderUnavailable(
                 f"{self._name} did not take an upload: {self._reason(error)}", provider=self._name
@@ -462,8 +465,21 @@ def _no_connection(error: aiohttp.ClientConnectorError | aiohttp.InvalidURL) -> 
     return os.strerror(number) if number else "no connection"
 
 
+class _Moving(io.BufferedReader):
+    """A file that says each time that some of it is read, from the thread that reads it."""
+
+    def __init__(self, path: Path, on_progress: Callable[[], object]) -> None:
+        super().__init__(io.FileIO(path))
+        self._on_progress = on_progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._on_progress()
+        return super().read(size)
+
+
 def _extend(patience: asyncio.Timeout, seconds: float) -> None:
-    patience.reschedule(asyncio.get_running_loop().time() + seconds)
+    with contextlib.suppress(RuntimeError):  # it is over already
+        patience.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
 async def _read(response: aiohttp.ClientResponse, seconds: float) -> bytes:

@@ -190,6 +190,16 @@ class OpenRouter:
         return {listed.model.id: listed for listed in found if listed}
 
 
+# How to choose among its hosts, behind a name; whatever else is there is a model of its own.
+_ROUTINGS = (":nitro", ":floor", ":exacto")
+
+
+def without_routing(model: str) -> str:
+    """The model that `model` is a way to reach: the same, with the same limits."""
+    name = next((model.removesuffix(end) for end in _ROUTINGS if model.endswith(end)), model)
+    return name or model
+
+
 def _full_name(model: str) -> str:
     """OpenRouter's own models (`openrouter/auto`) lose its name when it is read as ours."""
     return model if "/" in model else f"openrouter/{model}"

@@ -12,7 +12,7 @@ from telecine.errors import InputError, ProviderError, ProviderRejected
 from telecine.models import Capabilities
 from telecine.providers import catalog
 from telecine.providers.base import Model, Provider
-from telecine.providers.openrouter import OpenRouter
+from telecine.providers.openrouter import OpenRouter, without_routing
 
 _LOC = ("body", "model")
 _LIST_SECONDS = 10.0
@@ -177,10 +177,18 @@ class Registry:
             await provider.capabilities(model), alone=provider.name in self._frames
         )
         price = await provider.price(model)
-        override = self._overrides.get(f"{provider.name}/{model}")
+        override = self._override(provider, model)
         if override is None:
             return capabilities, price
         return override.of(capabilities), override.price or price
+
+    def _override(self, provider: Provider, model: str) -> catalog.Override | None:
+        """By the name that it is asked by; OpenRouter's own (`openrouter/auto`) have one more."""
+        names = [model]
+        if isinstance(provider, OpenRouter):
+            names += [without_routing(model), model.removeprefix("openrouter/")]
+        keys = [f"{provider.name}/{name}" for name in names]
+        return next((self._overrides[key] for key in keys if key in self._overrides), None)
 
     def _named(self, name: str) -> tuple[Provider, str] | None:
         prefix, _, rest = name.partition("/")

@@ -108,6 +108,7 @@ def test_a_payload_is_deleted_after_a_question(shown, ask, raw):
     shown.open(f"/ui/requests/{request_id}")
     page.get_by_role("button", name="Delete payload").click()
     dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     assert raw.get(f"/telecine/v1/requests/{request_id}").json()["input"]

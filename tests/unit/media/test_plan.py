@@ -478,6 +478,39 @@ def test_a_video_of_unknown_length_is_still_cut_where_that_is_asked():
     assert one.transform == Transform(start=0.0, end=5)
 
 
+SAMPLES = {
+    "fps": 2.0,
+    "max_sampled_frames": 768,
+    "rates": TokenRates(frame={"medium": 256}),
+    "options": {"fps", "max_frames"},
+}
+
+
+def test_no_more_pictures_are_counted_than_the_model_looks_at():
+    assert only([video(seconds=100.0)], **SAMPLES).tokens == 200 * 256
+    assert only([video(seconds=3600.0)], **SAMPLES).tokens == 768 * 256
+    few = only([video(seconds=3600.0)], view=View(max_frames=10), **SAMPLES)
+    assert few.tokens == 10 * 256
+
+
+def test_an_hour_that_the_model_samples_sparsely_is_one_call_that_says_how_sparsely():
+    long = made([video(seconds=3600.0)], context_tokens=256_000, **SAMPLES)
+    assert long.spans == ()
+    [one] = long.videos
+    assert "some/model looks at 768 pictures at most, here one every 4.7 s" in one.why
+    assert len(only([video(seconds=384.0)], **SAMPLES).why) == len(one.why) - 1
+
+
+def test_a_rate_that_the_model_can_not_keep_up_is_a_warning_and_strictly_a_refusal():
+    hour, view = [video(seconds=3600.0)], View(fps=1)
+    says = "fps is ignored: some/model looks at 768 pictures at most, here one every 4.7 s"
+    assert made(hour, view=view, **SAMPLES).warnings == (says,)
+    assert made([video(seconds=700.0)], view=view, **SAMPLES).warnings == ()
+    assert refused(hour, view=view, strict=True, **SAMPLES) == [
+        (("body", "fps"), "feature_not_supported")
+    ]
+
+
 def test_a_longer_video_than_the_route_takes_is_asked_about_in_stretches():
     long = made([video(seconds=95.0)], max_seconds=30)
     assert [(s.start, s.end) for s in long.spans] == [
@@ -671,6 +704,7 @@ capabilities = st.builds(
     ),
     max_videos=st.none() | st.integers(0, 4),
     max_seconds=st.none() | positive,
+    max_sampled_frames=st.none() | st.integers(1, 1000),
     max_bytes=limits,
     max_request_bytes=limits,
     max_images=st.none() | st.integers(0, 200),

@@ -183,6 +183,26 @@ def test_the_operators_word_on_one_model_is_the_last(run):
     assert known(run, Seeing("v", []), "other", overrides=overrides).price == PRICE
 
 
+@pytest.mark.parametrize(
+    ("model", "hears"),
+    [
+        ("openrouter/z-ai/glm-4.6v:nitro", True),
+        ("openrouter/z-ai/glm-4.6v", True),
+        ("openrouter/z-ai/glm-4.6v:free", False),
+        ("openrouter/auto", True),
+        ("openrouter/openrouter/auto", True),
+    ],
+)
+def test_a_word_on_one_of_openrouters_models_holds_however_it_is_routed(run, model, hears):
+    said = {
+        "openrouter/z-ai/glm-4.6v": Override(hears=True),
+        "openrouter/auto": Override(hears=True),
+    }
+    registry = Registry({"openrouter": Offline()}, {}, overrides=said)
+    route = run(registry.resolve(model))
+    assert route.capabilities.hears is hears
+
+
 def test_offers_are_what_providers_list_as_it_would_be_resolved_and_why_one_does_not(run):
     providers = {p.name: p for p in (Listing("v", ["a", "broken"]), Listing("down", None))}
     registry = Registry(providers, {}, overrides={"v/a": Override(hears=True)})
