@@ -4,6 +4,7 @@ PYTHON ?= python3
 UV     ?= uv
 BIN    := .venv/bin
 JS     := tests/acceptance/js
+JOBS   ?= $(shell nproc 2> /dev/null || echo 2)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check fix docs pages compatibility providers bench torture fuzz lock clean
@@ -17,7 +18,7 @@ run: .venv/.installed   ## Answer a real clip, then serve, with a key and two ca
 	@sh examples/first-run.sh
 
 test: check $(JS)/node_modules/.installed web/node_modules/.installed browser   ## Check the code and run all tests; this is what CI runs.
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
 
 # One that is installed, else Debian's where that may be installed, else Playwright's; with none of them
 # the tests in a browser are skipped, and say so.
