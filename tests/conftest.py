@@ -1,9 +1,16 @@
 import asyncio
 import contextlib
 import os
+import signal
 import urllib.request
 
 import pytest
+
+# However the tests were started (nohup, a shell's background), what they start takes signals: unlike
+# one that is ignored, a handler is not handed on.
+for _number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 
 @pytest.fixture
