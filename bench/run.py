@@ -68,14 +68,14 @@ async def start(folder: Path, session: aiohttp.ClientSession, port: int) -> tupl
 @asynccontextmanager
 async def served(session: aiohttp.ClientSession) -> AsyncIterator[tuple[Server, float]]:
     with tempfile.TemporaryDirectory() as folder:
-        server, seconds = await start(Path(folder), session, _free_port())
+        server, seconds = await start(Path(folder), session, free_port())
         try:
             yield server, seconds
         finally:
             server.kill(signal.SIGTERM)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -16,6 +16,7 @@ import os
 import random
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
@@ -134,7 +135,7 @@ class Soak:
 
     async def _sample(self, end: float) -> None:
         while time.monotonic() < end:
-            self.samples.append((time.monotonic() - self.began, *sizes(self.server)))
+            self.samples.append((time.monotonic() - self.began, *sizes(self.server.process.pid)))
             await asyncio.sleep(5)
 
     def tell(self, rate: int) -> None:
@@ -153,25 +154,27 @@ class Soak:
         tell("calls that failed", str(failed))
 
 
-def sizes(server: Server) -> tuple[float, int, int]:
+def sizes(pid: int) -> tuple[float, int, int]:
     """Megabytes (PSS), file handles and threads of the process tree."""
-    pids = [server.process.pid, *_children(server.process.pid)]
     pss = handles = threads = 0
-    for pid in pids:
+    for each in tree(pid):
         try:
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            rollup = Path(f"/proc/{each}/smaps_rollup").read_text()
             pss += int(rollup.split("Pss:")[1].split()[0])
-            handles += len(os.listdir(f"/proc/{pid}/fd"))
-            threads += len(os.listdir(f"/proc/{pid}/task"))
+            handles += len(os.listdir(f"/proc/{each}/fd"))
+            threads += len(os.listdir(f"/proc/{each}/task"))
         except (OSError, IndexError):
             continue  # it ended meanwhile
     return pss / 1024, handles, threads
 
 
-def _children(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
+def tree(pid: int) -> list[int]:
+    """The process and all that descend from it."""
+    found = [pid]
+    with suppress(OSError):  # it ended meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += tree(int(child))
     return found
 
 

@@ -42,7 +42,7 @@ async def main() -> None:
 
 async def measure(session: aiohttp.ClientSession, server: Server, count: int, seconds: int) -> None:
     await ask(session, "POST", f"{server.url}/{ENDPOINT}", json=question("echo/echo"))
-    before = sizes(server)
+    before = sizes(server.process.pid)
     opened = asyncio.Semaphore(OPENED_AT_ONCE)
     is_open = [asyncio.Event() for _ in range(count)]
     began = time.monotonic()
@@ -53,7 +53,7 @@ async def measure(session: aiohttp.ClientSession, server: Server, count: int, se
     await asyncio.gather(*(event.wait() for event in is_open))
     tell("streams open at once", f"{count}, after {time.monotonic() - began:.1f} s")
     ended = sum(call.done() for call in calls)
-    during = sizes(server)
+    during = sizes(server.process.pid)
     tell("of them ended before the last was open", str(ended))
     tell("memory (PSS), none and all open", f"{before[0]:.0f} MB, {during[0]:.0f} MB")
     tell("each", f"{(during[0] - before[0]) * 1024 / count:.1f} KB")
@@ -63,7 +63,7 @@ async def measure(session: aiohttp.ClientSession, server: Server, count: int, se
     tell("streams that ended whole", f"{whole} of {count}")
     await session.close()
     await asyncio.sleep(2)
-    after = sizes(server)
+    after = sizes(server.process.pid)
     tell("memory and handles afterwards", f"{after[0]:.0f} MB, {after[1]}")
 
 

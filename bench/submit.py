@@ -27,6 +27,7 @@ from telecine.jobs.bells import Bells
 from telecine.jobs.executor import InProcess
 from telecine.jobs.gate import Gate
 from telecine.jobs.queue import Queue
+from telecine.jobs.settler import Settler
 from telecine.jobs.states import States
 from telecine.jobs.worker import Pipeline, Worker
 from telecine.models import Caller, Delta, Done, Event, Request, Usage
@@ -77,6 +78,7 @@ async def jobs(folder: Path, pipeline: Pipeline, slots: int) -> AsyncIterator[tu
             executor=executor,
             states=states,
             bells=bells,
+            settler=Settler(db=db, providers={}, clock=time.time),
             slots=slots,
             run_seconds=60,
             clock=time.time,
@@ -132,7 +134,8 @@ async def throughput(folder: Path, seconds: float, submitters: int, slots: int) 
         )
 
 
-async def start_latency(folder: Path) -> None:
+async def start_latency(folder: Path) -> list[float]:
+    """Milliseconds from a submit on an idle server to the start of its job."""
     pipeline = Answer()
     async with jobs(folder, pipeline, 16) as (queue, _):
         times = []
@@ -143,7 +146,11 @@ async def start_latency(folder: Path) -> None:
             await queue.submit(asked)
             await pipeline.start.wait()
             times.append((pipeline.started[asked.id] - start) * 1e3)
-        print(f"  idle submit to start: {told(times)}")
+        return times
+
+
+async def idle_start(folder: Path) -> None:
+    print(f"  idle submit to start: {told(await start_latency(folder))}")
 
 
 async def live(folder: Path, count: int = 2_000) -> None:
@@ -170,7 +177,7 @@ def main() -> None:
         print(f"  fsync of 4 KiB here:  {told(fsync_milliseconds(folder))}")
         for number, work in enumerate(
             (
-                start_latency,
+                idle_start,
                 lambda at: throughput(at, options.seconds, options.submitters, 0),
                 lambda at: throughput(at, options.seconds, options.submitters, 16),
                 live,

@@ -15,11 +15,12 @@ for _number in (signal.SIGHUP, signal.SIGINT):
 
 @pytest.fixture
 def run():
-    """Run one coroutine to its end, in a loop of its own, for 30 seconds at most."""
+    """Run one coroutine to its end, in a loop of its own, for 100 seconds at most: on a machine that
+    has other work, too."""
 
     def run(work):
         async def limited():
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(100):
                 return await work
 
         return asyncio.run(limited())
@@ -29,14 +30,27 @@ def run():
 
 @pytest.fixture(scope="session")
 def databases():
-    """PostgreSQL databases on one server: TELECINE_TEST_POSTGRES_URL, or one of our own."""
+    """PostgreSQL databases on one server: TELECINE_TEST_POSTGRES_URL, or one of our own, which is
+    thrown away with all of them."""
     from tests.fakes.postgres import VARIABLE, Databases, served
 
     with contextlib.ExitStack() as stack:
-        url = os.environ.get(VARIABLE) or stack.enter_context(served()).url
-        made = Databases(url)
-        stack.callback(made.drop)
+        theirs = os.environ.get(VARIABLE)
+        made = Databases(theirs or stack.enter_context(served()).url)
+        if theirs:
+            stack.callback(made.drop)
         yield made
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request):
+    """What a test is run on, once on each: SQLite (None), or a database on PostgreSQL that holds
+    nothing yet."""
+    if request.param == "sqlite":
+        yield None
+        return
+    with request.getfixturevalue("databases").clean() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+import uuid
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -394,7 +395,7 @@ class Inference:
         into `heard`. Raises VideoNotConsumed when its figures prove that."""
         route, story = turn.route, turn.work.story
         name = route.provider.name
-        began = Asked(call=turn.work.next_call(), provider=name, model=route.model)
+        began = Asked(call=uuid.uuid4().hex, provider=name, model=route.model)
         yield began
         try:
             with self._circuits.call(name, route.model) as circuit:
@@ -460,14 +461,9 @@ class _Work:
     is_fetching: bool = False
     kept: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
-    calls: int = 0
 
     def __post_init__(self) -> None:
         self.kept = dict(self.request.checkpoints)
-
-    def next_call(self) -> int:
-        self.calls += 1
-        return self.calls
 
     def keep(self, checkpoint: Checkpoint) -> None:
         self.kept[checkpoint.name] = checkpoint.body

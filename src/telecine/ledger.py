@@ -55,6 +55,7 @@ def entry(
     at `settle_at` the upstream is asked what it cost."""
     usage = bill.usage or Usage()
     return {
+        "call_id": bill.call,
         "request_id": request.id,
         "attempt": request.attempt,
         "key_id": request.caller.key_id,

@@ -589,10 +589,10 @@ class Upstream:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """A call to a model has begun, and may be billed from now on: said again when the upstream's
-    own id for it is known. `call` numbers the calls of one run; the Bill of the same number ends
-    it, unless the run is cut off."""
+    own id for it is known. `call` is an id of its own, made before anything is sent; the Bill with
+    the same one ends it, unless the run is cut off."""
 
-    call: int
+    call: str
     provider: str
     model: str
     upstream_id: str | None = None
@@ -602,14 +602,15 @@ class Asked:
 class Bill:
     """What one call to a model used: a row of the ledger. A request may have several (segments,
     fallbacks); its Usage is their sum. `usage` None: it was refused, and nothing was billed.
+    `call`: the id of the call, of which there is one row, however often it is written.
     `upstream_id`: what a cost not known yet is asked by. `price_source`: where the price of a
     computed cost comes from."""
 
+    call: str
     usage: Usage | None
     provider: str
     model: str
     upstream_id: str | None = None
-    call: int = 0
     price_source: str | None = None
 
 

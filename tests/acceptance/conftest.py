@@ -212,7 +212,7 @@ def raw(server):
 
 def calling(origin, key=KEY):
     headers = {"Authorization": f"Key {key}"} if key else {}
-    return httpx.Client(base_url=origin, headers=headers, timeout=30, trust_env=False)
+    return httpx.Client(base_url=origin, headers=headers, timeout=100, trust_env=False)
 
 
 @pytest.fixture

@@ -351,7 +351,7 @@ def test_signals_are_passed_on(tmp_path, name):
     )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.Signals[name])
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=100)
     assert said == f"got {name}\n"
     assert process.returncode == 33
 

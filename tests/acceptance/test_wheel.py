@@ -111,7 +111,7 @@ def test_the_installed_command_serves(installed, env, tmp_path, monkeypatch):
             f"{server.origin}/openrouter/router/video",
             headers={"Authorization": f"Key {KEY}"},
             json={"prompt": "hello", "model": "echo/echo"},
-            timeout=30,
+            timeout=100,
         )
         assert answer.json()["output"] == "hello"
     finally:

@@ -41,7 +41,8 @@ def request(
 class Pipeline:
     """Does what the prompt says:
 
-    answer · wait (until `go`) · fail · bug · chat (logs, then waits) · busy-N (unavailable N times)
+    answer · wait (until `go`) · fail · bug · chat (logs, then waits) · begin (a word, then waits) ·
+    busy-N (unavailable N times)
     """
 
     def __init__(self):
@@ -92,6 +93,10 @@ class Pipeline:
             yield Log("second line")
             await self.go.wait()
             yield Log("last line")
+        elif do == "begin":
+            yield Delta("Well: ")
+            yield Log("a word was said")
+            await self.go.wait()
         elif do == "nap":
             await asyncio.sleep(0.002)
         elif do == "fail":
@@ -100,10 +105,11 @@ class Pipeline:
             raise ZeroDivisionError
         elif do.startswith("busy-") and self.tries[request.id] <= int(do.removeprefix("busy-")):
             raise ProviderUnavailable("The model is busy", retry_after_seconds=self.retry_after)
-        yield Asked(call=1, provider="fake", model="m")
+        call = uuid.uuid4().hex
+        yield Asked(call=call, provider="fake", model="m")
         for word in ("The ", "answer", "."):
             yield Delta(word)
-        yield Bill(usage=self.cost, provider="fake", model="m", call=1)
+        yield Bill(call=call, usage=self.cost, provider="fake", model="m")
         yield self.cost
         yield Receipt({"provider": "fake", "provider_model": "m", "attempt": request.attempt})
         yield Done("stop")

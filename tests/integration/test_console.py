@@ -16,7 +16,6 @@ from tests.fakes.jobs import request
 from telecine.api.console.providers import ProviderCalls
 from telecine.api.parts import Locked, Upstream
 from telecine.circuits import Pause
-from telecine.db.postgres import Postgres
 from telecine.models import Attachment, Caller, KeyLimits
 from telecine.providers.base import Health
 from telecine.providers.echo import Echo
@@ -29,10 +28,10 @@ STATES = [f"state_{number}" for number in range(1, 6)]
 
 
 @pytest.fixture
-def serve(run, tmp_path):
+def serve(run, tmp_path, database_url):
     def serve(test, **options):
         async def main():
-            async with opened(tmp_path, **options) as server:
+            async with opened(tmp_path, url=database_url, **options) as server:
                 return await test(server)
 
         return run(main())
@@ -41,7 +40,9 @@ def serve(run, tmp_path):
 
 
 async def insert(server, key_id, *, id=None, at=AT, state="succeeded", mode="run", **more):
-    """A row of a request, as if it had come in long ago."""
+    """A row of a request, as if it had come in long ago. One that waits goes on waiting."""
+    if state == "queued":
+        server.house.gate.stop()
     values = {
         "id": (known := id or str(uuid.uuid4())),
         "endpoint": EP,
@@ -70,6 +71,7 @@ async def insert(server, key_id, *, id=None, at=AT, state="succeeded", mode="run
 
 async def spend(server, key_id, cost, *, at=AT, model="m", provider="p", request_id="r"):
     values = {
+        "call_id": uuid.uuid4().hex,
         "request_id": request_id,
         "attempt": 1,
         "key_id": key_id,
@@ -338,6 +340,24 @@ def test_changes_tell_what_came_and_what_ended(serve):
     serve(test)
 
 
+def test_the_answer_of_one_that_runs_is_told_as_far_as_it_is(serve):
+    async def test(server):
+        known = await server.house.submit("begin", key=server.plain.key_id)
+        async for job in server.house.queue.watch(known, logs=True):
+            if job.logs:
+                break
+        story = (await server.call("GET", f"{BASE}/requests/{known}")).json
+        assert (story["output_so_far"], story["result_body"]) == ("Well: ", None)
+        assert (await server.stranger("GET", f"{BASE}/requests/{known}")).status == 401
+        server.house.pipeline.go.set()
+        await server.house.ended(known)
+        story = (await server.call("GET", f"{BASE}/requests/{known}")).json
+        assert story["output_so_far"] is None
+        assert story["result_body"]["output"] == "Well: The answer."
+
+    serve(test)
+
+
 # ---------------------------------------------------------------- replay, cancel, delete
 
 
@@ -536,53 +556,6 @@ def test_usage_has_a_beginning_and_an_end(serve):
             assert (await server.call("GET", f"{BASE}/usage?{query}")).status == 400
 
     serve(test)
-
-
-@pytest.fixture
-def on_postgres(run, databases):
-    def on_postgres(test):
-        async def main():
-            async with Postgres(url) as db:
-                return await test(db)
-
-        url = databases.migrated()
-        return run(main())
-
-    return on_postgres
-
-
-def test_postgres_answers_the_same(on_postgres):
-    async def test(db):
-        server = SimpleNamespace(house=SimpleNamespace(db=db))
-        ids = [await insert(server, "k", at=AT + i, model="A/b") for i in range(3)]
-        for cost in ("0.1", "0.2", None):
-            await spend(server, "k", cost, request_id=ids[0])
-        who = {"key_id": "k", "is_admin": 0}
-        filters = dict.fromkeys(("key", "mode", "endpoint", "model", "search", *STATES), "")
-        page = {"before_at": AT + 2, "before_seq": 2**62, "limit": 2, "start": 0.0, "end": AT * 2}
-        rows = await db.read(lambda tx: tx.fetch("listed_requests", **page, **filters, **who))
-        assert [row["id"] for row in rows] == [ids[2], ids[1]]
-        found = {**filters, "search": "%a/b%", "state_1": "succeeded"}
-        page |= {"before_at": AT + 1, "before_seq": rows[1]["seq"]}
-        [row] = await db.read(lambda tx: tx.fetch("listed_requests", **page, **found, **who))
-        assert (row["id"], row["cost"], row["total_tokens"]) == (ids[0], "0.3", 33)
-        assert row["unknown_costs"] == 1
-        mine = {"before_seq": 2**62, "limit": 9, "key_id": "k"}
-        rows = await db.read(lambda tx: tx.fetch("listed_requests_of_key", **mine))
-        assert len(rows) == 3
-        changed = {"since": AT + 2, "limit": 9, **who}
-        rows = await db.read(lambda tx: tx.fetch("changed_requests", **changed))
-        assert [row["id"] for row in rows] == [ids[2]]
-        span = {"start": 0.0, "end": AT + 1, **who}
-        [day] = await db.read(lambda tx: tx.fetch("usage_by_day", **span))
-        assert (day["name"], day["cost"], day["calls"]) == ("2026-03-10", "0.3", 3)
-        [model] = await db.read(lambda tx: tx.fetch("usage_by_name", by="model", **span))
-        assert (model["name"], model["cost"], model["unknown_costs"]) == ("p/m", "0.3", 1)
-        files = {"before_at": AT, "before_id": "", "now": AT, "limit": 9, **who}
-        assert await db.read(lambda tx: tx.fetch("listed_files", **files)) == []
-        assert await db.write(lambda tx: tx.execute("file_delete", id="x")) == 0
-
-    on_postgres(test)
 
 
 # ---------------------------------------------------------------- files, providers

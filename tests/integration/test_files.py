@@ -1,4 +1,4 @@
-"""Files and objects on a real SQLite and a real folder."""
+"""Files and objects on real databases and a real folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from telecine.db.postgres import Postgres
 from telecine.db.sqlite import SQLite
 from telecine.errors import BadRequest, Forbidden, LimitReached, NotFound, PayloadTooLarge
 from telecine.files import Files, safe_name, spooled
@@ -33,11 +34,11 @@ def clock():
 
 
 @pytest.fixture
-def opened(tmp_path, clock):
+def opened(tmp_path, clock, database_url):
     @asynccontextmanager
     async def opened(**options):
         async with (
-            SQLite(tmp_path / "db") as db,
+            Postgres(database_url) if database_url else SQLite(tmp_path / "db") as db,
             LocalStorage(tmp_path / "objects") as storage,
             Spool(tmp_path / "spool", max_bytes_per_key=10_000, max_file_bytes=5_000) as spool,
         ):

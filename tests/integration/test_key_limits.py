@@ -1,5 +1,6 @@
 """What a key may do at most: scopes, models, rate, budget, end; and who changed what."""
 
+import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -17,10 +18,10 @@ DAY = 24 * 3600
 
 
 @pytest.fixture
-def serve(run, tmp_path):
+def serve(run, tmp_path, database_url):
     def serve(test):
         async def main():
-            async with opened(tmp_path) as server:
+            async with opened(tmp_path, url=database_url) as server:
                 return await test(server)
 
         return run(main())
@@ -39,6 +40,7 @@ async def caller(server, *scopes, expires_at=None, **limits):
 async def spend(server, key_id, cost, *, at=AT):
     """A row of the ledger, as a billed call leaves it."""
     values = {
+        "call_id": uuid.uuid4().hex,
         "request_id": "r",
         "attempt": 1,
         "key_id": key_id,

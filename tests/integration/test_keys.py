@@ -1,4 +1,4 @@
-"""API keys and tokens on a real SQLite."""
+"""API keys and tokens on real databases."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hmac import compare_digest
 
 import pytest
 
+from telecine.db.postgres import Postgres
 from telecine.db.sqlite import SQLite
 from telecine.errors import AuthError, Forbidden, NotFound
 from telecine.keys import Keys, load_secret
@@ -51,10 +52,10 @@ def clock():
 
 
 @pytest.fixture
-def opened(tmp_path, clock):
+def opened(tmp_path, clock, database_url):
     @asynccontextmanager
     async def opened():
-        async with SQLite(tmp_path / "db") as db:
+        async with Postgres(database_url) if database_url else SQLite(tmp_path / "db") as db:
             yield Keys(db=Counting(db), clock=clock, secret=SECRET)
 
     return opened

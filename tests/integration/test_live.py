@@ -13,8 +13,14 @@ from telecine.models import Caller, Delta, Done, Log, Usage
 
 
 @pytest.fixture
-def house(tmp_path):
+def embedded(tmp_path):
+    """For what only one that is alone knows at once."""
     return lambda **options: House(tmp_path, **options)
+
+
+@pytest.fixture
+def house(tmp_path, database_url):
+    return lambda **options: House(tmp_path, url=database_url, **options)
 
 
 def live(do="answer", mode="run", **more):
@@ -219,9 +225,9 @@ def test_a_live_call_keeps_no_input_if_its_caller_wants_so(run, house):
     run(work())
 
 
-def test_a_key_at_its_limit_is_told_so_before_it_sends_anything(run, house):
+def test_a_key_at_its_limit_is_told_so_before_it_sends_anything(run, embedded):
     async def work():
-        async with house(per_key=1) as h:
+        async with embedded(per_key=1) as h:
             h.worker.check(Caller("key"))
             first = asyncio.create_task(h.worker.run(live("wait")))
             await h.pipeline.began(1)

@@ -60,7 +60,9 @@ def test_a_run_yields_its_bill_its_usage_its_receipt_and_its_end(ask):
 
 def test_a_call_is_announced_before_it_is_made_and_again_with_its_id(ask):
     found = ask([Scripted()], request())
-    assert [(asked.call, asked.upstream_id) for asked in found.of(Asked)] == [(1, None), (1, "p-1")]
+    [begun, known] = found.of(Asked)
+    assert (begun.upstream_id, known.upstream_id) == (None, "p-1")
+    assert begun.call == known.call == found.bills[0].call
     assert found.events.index(found.of(Asked)[0]) < found.events.index(found.of(Delta)[0])
 
 

@@ -31,12 +31,12 @@ MISSING = {"detail": "There is no such file, or it has expired."}
 
 
 @pytest.fixture
-def serve(run, tmp_path):
+def serve(run, tmp_path, database_url):
     @asynccontextmanager
     async def opened(**options):
         clock = SimpleNamespace(now=AT)
         async with (
-            House(tmp_path, clock=lambda: clock.now, slots=0) as house,
+            House(tmp_path, url=database_url, clock=lambda: clock.now, slots=0) as house,
             Spool(tmp_path / "spool", max_bytes_per_key=10**7, max_file_bytes=10**7) as spool,
         ):
             files = Files(

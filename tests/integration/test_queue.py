@@ -15,12 +15,12 @@ from telecine.jobs.gate import Lane
 from telecine.models import Attachment
 
 
-@pytest.fixture(params=["embedded", "two nodes"])
-def house(request, tmp_path):
-    if request.param == "embedded":
+@pytest.fixture
+def house(tmp_path, database_url):
+    """Embedded on SQLite, or two nodes on PostgreSQL."""
+    if database_url is None:
         return lambda **options: House(tmp_path, **options)
-    url = request.getfixturevalue("databases").migrated()
-    return lambda **options: TwoNodes(tmp_path, url, **options)
+    return lambda **options: TwoNodes(tmp_path, database_url, **options)
 
 
 @pytest.fixture

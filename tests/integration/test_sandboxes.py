@@ -16,10 +16,10 @@ UNKNOWN = str(uuid.UUID(int=7))
 
 
 @pytest.fixture
-def serve(run, tmp_path):
+def serve(run, tmp_path, database_url):
     def serve(test, **options):
         async def main():
-            async with opened(tmp_path, **options) as server:
+            async with opened(tmp_path, url=database_url, **options) as server:
                 return await test(server)
 
         return run(main())
@@ -366,26 +366,3 @@ def test_a_long_answer_is_cut_and_says_so(serve, monkeypatch):
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "cursor=x", "cursor=W10="])
 def test_a_list_that_is_asked_for_wrongly_is_400(serve, query):
     assert serve(lambda server: server.call("GET", f"{BASE}?{query}")).status == 400
-
-
-def test_it_is_the_same_on_postgres(run, tmp_path, databases):
-    async def test(server):
-        request_id = await ended(server)
-        columns = [{"model": "echo/echo", "request_id": request_id}, {"model": "b/c"}]
-        made = await saved(server, columns=columns, is_shared=True)
-        path = f"{BASE}/{made['sandbox_id']}"
-        assert (await (await other(server))("GET", f"{BASE}/{made['link']}")).status == 200
-        again = (await server.call("PUT", path, {**TWO, "columns": columns})).json
-        assert again["columns"][0]["result"]["output"]
-        assert len((await server.call("GET", BASE)).json["sandboxes"]) == 1
-        await server.call("DELETE", f"/telecine/v1/requests/{request_id}/payload")
-        assert (await server.call("GET", path)).json["columns"][0]["result"] is None
-        assert (await server.call("DELETE", path)).status == 204
-
-    url = databases.migrated()
-
-    async def main():
-        async with opened(tmp_path, url=url) as server:
-            await test(server)
-
-    run(main())

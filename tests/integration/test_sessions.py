@@ -9,10 +9,10 @@ SAME = {"sec-fetch-site": "same-origin"}
 
 
 @pytest.fixture
-def serve(run, tmp_path):
+def serve(run, tmp_path, database_url):
     def serve(test):
         async def main():
-            async with opened(tmp_path) as server:
+            async with opened(tmp_path, url=database_url) as server:
                 return await test(server)
 
         return run(main())

@@ -29,15 +29,16 @@ def clock():
 
 
 @pytest.fixture
-def house(tmp_path, clock):
-    return lambda p: House(tmp_path, providers={"p": p}, clock=clock)
+def house(tmp_path, clock, database_url):
+    return lambda p: House(tmp_path, url=database_url, providers={"p": p}, clock=clock)
 
 
 def unknown(provider="p", upstream_id="p-1", of=Usage()):  # noqa: B008 -- frozen
-    async def pipeline(_request):
-        yield Asked(call=1, provider=provider, model="m")
+    async def pipeline(request):
+        call = f"call of {request.id}"
+        yield Asked(call=call, provider=provider, model="m")
         yield Delta("Text")
-        yield Bill(usage=of, provider=provider, model="m", upstream_id=upstream_id, call=1)
+        yield Bill(call=call, usage=of, provider=provider, model="m", upstream_id=upstream_id)
         yield of
         yield Done()
 
@@ -84,6 +85,7 @@ def test_it_is_asked_again_ever_more_rarely_and_then_no_more(run, house, clock):
         h.pipeline = unknown()
         async with h:
             await h.worker.run(request(mode="run"))
+            await entry(h)
             for _ in range(200):
                 clock.now += 60
                 await h.settler.settle()
@@ -102,6 +104,7 @@ def test_an_upstream_that_fails_is_asked_again(run, house, clock):
         h.pipeline = unknown()
         async with h:
             await h.worker.run(request(mode="run"))
+            await entry(h)
             for _ in range(20):
                 clock.now += 60
                 await h.settler.settle()
@@ -142,6 +145,7 @@ def test_what_is_older_than_a_day_is_left_as_it_is(run, house, clock):
         h.pipeline = unknown()
         async with h:
             await h.worker.run(request(mode="run"))
+            await entry(h)
             clock.now += OLDEST_SECONDS + 1
             await h.settler.settle()
             return await entry(h)
@@ -163,6 +167,7 @@ def test_nobody_is_asked_about_what_cannot_or_need_not_be_told(run, house, clock
         h.pipeline = unknown(*bill)
         async with h:
             await h.worker.run(request(mode="run"))
+            await entry(h)
             clock.now += 60
             await h.settler.settle()
             return await entry(h)
@@ -196,9 +201,9 @@ def under_way(*, has_id=True, has_text=True):
     """A call that goes on for ever."""
 
     async def pipeline(_request):
-        yield Asked(call=1, provider="p", model="m")
+        yield Asked(call="c", provider="p", model="m")
         if has_id:
-            yield Asked(call=1, provider="p", model="m", upstream_id="p-1")
+            yield Asked(call="c", provider="p", model="m", upstream_id="p-1")
         if has_text:
             yield Delta("Text")
         await asyncio.Event().wait()
@@ -257,8 +262,8 @@ def test_a_bill_of_a_call_that_was_refused_is_no_row(run, tmp_path):
         return None
 
     async def refused(_request):
-        yield Asked(call=1, provider="p", model="m")
-        yield Bill(usage=None, provider="p", model="m", call=1)
+        yield Asked(call="c", provider="p", model="m")
+        yield Bill(usage=None, provider="p", model="m", call="c")
         raise ProviderUnavailable("busy")
 
     async def work():

@@ -12,8 +12,8 @@ MESSAGE = "The server stopped while it was working on this request"
 
 
 @pytest.fixture
-def house(tmp_path):
-    return lambda **options: House(tmp_path, **options)
+def house(tmp_path, database_url):
+    return lambda **options: House(tmp_path, url=database_url, **options)
 
 
 async def ends(h):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.jobs import House
 
-from telecine.db import sqlite
+from telecine.db import postgres, sqlite
 from telecine.db.sqlite import SQLite
 from telecine.errors import TelecineError
 
@@ -153,13 +153,19 @@ def test_what_is_spent_or_settled_from_then_on_counts_too(tmp_path):
         db.execute("UPDATE ledger SET cost = '0.25' WHERE cost IS NULL")
         db.execute(
             "INSERT INTO ledger SELECT NULL, request_id, 2, key_id, endpoint, mode, provider, model,"
-            " at, 1, 1, 2, '0.5', 'billed', NULL, NULL, NULL, 0 FROM ledger WHERE cost = '1.5'"
+            " at, 1, 1, 2, '0.5', 'billed', NULL, NULL, NULL, 0, 'c' FROM ledger WHERE cost = '1.5'"
         )
     assert asked(path, "SELECT pico FROM spending ORDER BY key_id, day") == [
         (12_300_000_001,),
         (2_000_000_000_000,),
         (250_000_000_000,),
     ]
+
+
+def test_every_entry_of_the_ledger_is_about_a_call_of_its_own(dump, tmp_path):
+    path = upgraded(dump, tmp_path / "x.db")
+    (counts,) = asked(path, "SELECT count(*), count(call_id), count(DISTINCT call_id) FROM ledger")
+    assert len(set(counts)) == 1
 
 
 def test_a_delivery_belongs_to_the_key_of_its_request(tmp_path):
@@ -185,3 +191,75 @@ def test_jobs_that_an_earlier_program_left_behind_are_run(run, tmp_path):
             assert [tuple(each.values()) for each in ends] == [(1, "lost"), (2, "succeeded")]
 
     run(work())
+
+
+# ---------------------------------------------------------------- PostgreSQL
+
+RELEASED = range(4, postgres.NEWEST)  # with 4 it began
+LEDGER = {
+    **dict.fromkeys(("request_id", "key_id", "endpoint", "mode", "provider", "model"), "x"),
+    **dict.fromkeys(("attempt", "prompt_tokens", "completion_tokens", "total_tokens"), 1),
+    "at": 1763500000.0,
+    "cost": "0.5",
+    "cost_source": "billed",
+}
+
+
+async def on_postgres(url, work):
+    connection = await postgres._connect(url)
+    try:
+        return await work(connection)
+    finally:
+        await connection.close()
+
+
+async def columns_and_indexes(connection):
+    columns = await connection.fetch(
+        "SELECT table_name, column_name, data_type, is_nullable, column_default"
+        " FROM information_schema.columns WHERE table_schema = 'telecine' ORDER BY 1, 2"
+    )
+    indexes = await connection.fetch(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'telecine' ORDER BY 1"
+    )
+    return [tuple(row) for row in (*columns, *indexes)]
+
+
+@pytest.fixture
+def earlier(run, databases, monkeypatch):
+    """Databases on PostgreSQL as an earlier program left them, with entries in the ledger."""
+
+    def earlier(number):
+        url = databases.empty()
+        with monkeypatch.context() as context:
+            context.setattr(postgres, "NEWEST", number)
+            run(postgres.migrate(url))
+        if number:
+            names, marks = ", ".join(LEDGER), ", ".join(f"${n + 1}" for n in range(len(LEDGER)))
+            insert = f"INSERT INTO ledger ({names}) VALUES ({marks})"
+            rows = [tuple(LEDGER.values())] * 3
+            run(on_postgres(url, lambda connection: connection.executemany(insert, rows)))
+        return url
+
+    return earlier
+
+
+@pytest.mark.parametrize("number", RELEASED)
+def test_on_postgresql_it_ends_with_the_schema_that_a_new_database_gets(run, earlier, number):
+    new, old = earlier(0), earlier(number)
+    for url in (new, old):
+        run(postgres.migrate(url))
+    assert run(on_postgres(old, columns_and_indexes)) == run(on_postgres(new, columns_and_indexes))
+
+
+@pytest.mark.parametrize("number", RELEASED)
+def test_on_postgresql_what_was_billed_before_is_kept_and_counted_once(run, earlier, number):
+    url = earlier(number)
+    run(postgres.migrate(url))
+
+    async def look(connection):
+        entries = await connection.fetch("SELECT DISTINCT call_id, cost FROM ledger")
+        return [row["cost"] for row in entries], await connection.fetch("SELECT pico FROM spending")
+
+    costs, spent = run(on_postgres(url, look))
+    assert costs == ["0.5"] * 3
+    assert [row["pico"] for row in spent] == [1_500_000_000_000]

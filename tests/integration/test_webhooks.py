@@ -21,6 +21,7 @@ from tests.integration.test_download import tls  # noqa: F401
 from tests.integration.test_sqlite import sabotage
 
 import telecine.jobs.deliverer as module
+from telecine.db.postgres import Postgres
 from telecine.db.sqlite import SQLite
 from telecine.errors import BadRequest, NotFound
 from telecine.jobs.bells import Bells
@@ -34,13 +35,18 @@ ROOT = Path(__file__).parents[2]
 class Sender:
     """A house whose requests are told of; `start` and `stop` the deliverer as a test needs it."""
 
-    def __init__(self, folder, *, allow=LOOPBACK, resolve=None, house=None, **options):
+    def __init__(self, folder, url=None, *, allow=LOOPBACK, resolve=None, house=None, **options):
         self.folder = folder
-        self.house = House(folder, **(house or {}))
+        self._url = url
+        self.house = House(folder, url=url, **(house or {}))
         self._net = client(allow, resolve=resolve)
         self._options = options
         self._stack = contextlib.AsyncExitStack()
         self._deliverer = None
+
+    def opened_again(self):
+        """The database, as another process opens it."""
+        return Postgres(self._url) if self._url else SQLite(self.folder / "telecine.db")
 
     async def __aenter__(self):
         await self._stack.enter_async_context(self.house)
@@ -101,7 +107,13 @@ class Sender:
 
 
 @pytest.fixture
-def sender(tmp_path):
+def sender(tmp_path, database_url):
+    return lambda **options: Sender(tmp_path, database_url, **options)
+
+
+@pytest.fixture
+def embedded(tmp_path):
+    """For what only SQLite promises, or can be broken by."""
     return lambda **options: Sender(tmp_path, **options)
 
 
@@ -674,7 +686,7 @@ def test_two_that_claim_the_same_delivery_do_not_both_get_it(run, sender):
 # ---------------------------------------------------------------- crashes and stops
 
 
-def test_an_attempt_cut_off_by_a_kill_is_made_again(run, sender, tmp_path):
+def test_an_attempt_cut_off_by_a_kill_is_made_again(run, embedded, tmp_path):
     async def work():
         children = []
 
@@ -690,7 +702,7 @@ def test_an_attempt_cut_off_by_a_kill_is_made_again(run, sender, tmp_path):
             await children[0].wait()
 
         try:
-            async with sender() as s, Receiver(kill, OK) as receiver:
+            async with embedded() as s, Receiver(kill, OK) as receiver:
                 request_id = await s.submit(receiver.url)
                 await start()
                 await receiver.received(1)
@@ -768,9 +780,9 @@ def test_a_stop_waits_for_the_answer_of_what_is_under_way(run, sender):
     run(work())
 
 
-def test_an_outcome_that_the_database_does_not_take_is_written_later(run, sender):
+def test_an_outcome_that_the_database_does_not_take_is_written_later(run, embedded):
     async def work():
-        async with sender(sleep=lambda _: asyncio.sleep(0)) as s:
+        async with embedded(sleep=lambda _: asyncio.sleep(0)) as s:
 
             async def fail(_reader, writer, _got):
                 sabotage(s.house.db, failures=3)
@@ -849,7 +861,7 @@ def test_another_process_can_ask_for_a_replay(run, sender, monkeypatch):
             await s.start()
             request_id = await s.submit(receiver.url)
             await s.delivery(request_id, "delivered")
-            async with SQLite(s.folder / "telecine.db") as other:
+            async with s.opened_again() as other:
                 await Deliveries(db=other, bells=Bells(), clock=time.time).replay_request(
                     request_id
                 )
@@ -918,11 +930,11 @@ def test_the_log_names_the_host_and_nothing_else_of_the_url(run, sender, caplog)
     assert "secret" not in caplog.text
 
 
-def test_a_deep_backlog_to_one_host_costs_no_more_than_a_shallow_one(run, sender):
+def test_a_deep_backlog_to_one_host_costs_no_more_than_a_shallow_one(run, embedded):
     """The statement that picks deliveries reads an index only as far as it must."""
 
     async def work():
-        async with sender() as s:
+        async with embedded() as s:
             await s.house.rows("SELECT 1")
             import sqlite3
 

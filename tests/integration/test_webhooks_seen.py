@@ -34,13 +34,14 @@ class Server:
     """The routes of webhooks over a house with a deliverer; callers are an owner, another key, and
     an administrator."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, url=None):
         self.folder = folder
+        self._url = url
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self):
         enter = self._stack.enter_async_context
-        self.house = house = await enter(House(self.folder))
+        self.house = house = await enter(House(self.folder, url=self._url))
         net = await enter(client())
         self.deliverer = await enter(deliverer(house.db, net, self.folder, bells=house.bells))
         keys = Keys(db=house.db, clock=time.time, secret=bytes(32))
@@ -74,10 +75,20 @@ class Server:
 
 
 @pytest.fixture
-def serve(run, tmp_path):
+def serve(run, tmp_path, database_url):
+    return server_for(run, tmp_path, database_url)
+
+
+@pytest.fixture
+def serve_sqlite(run, tmp_path):
+    """For what is looked at from outside as well."""
+    return server_for(run, tmp_path, None)
+
+
+def server_for(run, folder, url):
     def serve(test):
         async def main():
-            async with Server(tmp_path) as server:
+            async with Server(folder, url) as server:
                 await test(server)
 
         run(main())
@@ -200,7 +211,7 @@ def webhooks_command(tmp_path, monkeypatch):
     return run
 
 
-def test_the_command_lists_shows_and_replays(serve, webhooks_command):
+def test_the_command_lists_shows_and_replays(serve_sqlite, webhooks_command):
     async def test(server):
         def webhooks(*arguments):
             return asyncio.to_thread(webhooks_command, *arguments)
@@ -222,7 +233,7 @@ def test_the_command_lists_shows_and_replays(serve, webhooks_command):
             with pytest.raises(Failed, match="name a delivery, or a request"):
                 await webhooks("replay")
 
-    serve(test)
+    serve_sqlite(test)
 
 
 def test_the_command_rotates_keys_and_shows_only_their_public_half(webhooks_command, tmp_path):

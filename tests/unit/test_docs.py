@@ -58,7 +58,16 @@ def test_every_claim_about_security_names_a_test_that_is_there():
     tests = [re.findall(r"`(tests/[\w/]+\.py)`", claim.split(" | ")[-1]) for claim in claims]
     assert len(claims) > 20
     assert [claim for claim, named in zip(claims, tests, strict=True) if not named] == []
-    assert [test for named in tests for test in named if not (ROOT / test).is_file()] == []
+    every = re.findall(r"`(tests/[\w/]+\.py)`", text)
+    assert [test for test in every if not (ROOT / test).is_file()] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_target_of_make_that_a_page_names_is_there(path):
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    in_text = re.findall(r"`make ([a-z-]+)`", path.read_text())
+    in_blocks = re.findall(r"^ *make ([a-z-]+)(?: +#.*)?$", path.read_text(), re.MULTILINE)
+    assert {*in_text, *in_blocks} <= set(targets)
 
 
 def test_every_error_type_is_explained():

@@ -54,8 +54,9 @@ def test_more_special_tokens_than_prompt_tokens_do_not_make_it_negative():
 
 def test_a_row_holds_who_asked_what_answered_and_the_exact_cost():
     usage = replace(USAGE, cost=Decimal("1.51E-7"), cost_source="billed")
-    bill = Bill(usage=usage, provider="openrouter", model="b", upstream_id="gen-1")
+    bill = Bill(call="c", usage=usage, provider="openrouter", model="b", upstream_id="gen-1")
     assert ledger.entry(REQUEST, bill, at=12.5) == {
+        "call_id": "c",
         "request_id": "r-1",
         "attempt": 2,
         "key_id": "k-1",

@@ -1,15 +1,20 @@
 // fal's own client, through this server's proxy route, as any page of a user's would have it.
 import { createFalClient } from "@fal-ai/client";
+import { turns } from "./lines";
 
 export const fal = createFalClient({ proxyUrl: { url: "/api/fal/proxy", when: "always" } });
 
-export type Upload = { url: string };
+type Watched = { onProgress: (share: number) => void; signal: AbortSignal };
 
-/** A file to this server, by fal's own upload protocol; XMLHttpRequest, since fetch tells no progress. */
-export async function upload(
-  file: File,
-  { onProgress, signal }: { onProgress: (share: number) => void; signal: AbortSignal },
-): Promise<string> {
+const inTurn = turns();
+
+/** A file to this server, by fal's own upload protocol. One at a time: many at once would keep everything
+ * else of the page waiting, and be no sooner there. */
+export const upload = (file: File, watched: Watched): Promise<string> => inTurn(() => sent(file, watched));
+
+/** By XMLHttpRequest, since fetch tells no progress. */
+async function sent(file: File, { onProgress, signal }: Watched): Promise<string> {
+  signal.throwIfAborted();
   const begun = await fetch("/rest/storage/upload/initiate?storage_type=fal-cdn-v3", {
     method: "POST",
     signal,

@@ -3,6 +3,7 @@
 import { ApiError as FalError, ValidationError } from "@fal-ai/client";
 import { get, messageOf, problemsOf, type Problem } from "./api";
 import { fal } from "./fal";
+import { type Free, line } from "./lines";
 
 export type Mode = "run" | "stream" | "queue";
 export type Phase = "idle" | "sending" | "queued" | "running" | "streaming" | "done" | "failed" | "cancelled";
@@ -71,13 +72,20 @@ export function start(endpoint: string, input: Record<string, unknown>, mode: Mo
     const first = run.firstTextAt ?? (text || reasoning ? performance.now() : null);
     change({ phase: "streaming", text, reasoning, firstTextAt: first });
   };
-  const work = { run: once, stream: streamed, queue: queued }[mode];
-  const ended = work({ endpoint, input, change, say, abort, current: () => run })
+  let free: Free | null = null;
+  const work = async () => {
+    free = await line();
+    abort.signal.throwIfAborted();
+    const how = { run: once, stream: free ? streamed : queued, queue: queued }[mode];
+    await how({ endpoint, input, change, say, abort, hasLine: free !== null, current: () => run });
+  };
+  const ended = work()
     .catch((error: unknown) => {
       if (abort.signal.aborted) change({ phase: "cancelled" });
       else change({ phase: "failed", failure: failureOf(error), requestId: idOf(error) ?? run.requestId });
     })
     .then(() => {
+      free?.();
       run = { ...run, endedAt: performance.now() };
       cancelAnimationFrame(frame);
       flush();
@@ -93,6 +101,7 @@ type Work = {
   change: (news: Partial<Run>) => void;
   say: (text: string, reasoning: string) => void;
   abort: AbortController;
+  hasLine: boolean;
   current: () => Run;
 };
 
@@ -139,22 +148,35 @@ async function streamed({ endpoint, input, change, say, abort, current }: Work):
   finish(change, last, requestId);
 }
 
-async function queued({ endpoint, input, change, abort, current }: Work): Promise<void> {
-  const { request_id: requestId } = await fal.queue.submit(endpoint, { input });
+const ASK_MS = 400;
+
+/** Somebody watches, as with a stream: a failure is to be seen at once, not after ten tries. */
+const ONCE = { "x-fal-no-retry": "1" };
+
+/** Through the queue; without a line to hold, its state and its text so far are asked for again and again. */
+async function queued({ endpoint, input, change, say, abort, hasLine, current }: Work): Promise<void> {
+  const headers = current().mode === "stream" ? ONCE : {};
+  const { request_id: requestId } = await fal.queue.submit(endpoint, { input, headers });
   change({ phase: "queued", requestId });
   const cancel = () => void fal.queue.cancel(endpoint, { requestId }).catch(() => {});
   if (abort.signal.aborted) cancel();
   abort.signal.addEventListener("abort", cancel, { once: true });
+  const read = async () => {
+    const { output_so_far: text } = await get<{ output_so_far: string | null }>(`/telecine/v1/requests/${requestId}`);
+    if (text && text.length > current().text.length) say(text, "");
+  };
   await fal.queue.subscribeToStatus(endpoint, {
     requestId,
     logs: true,
-    mode: "streaming",
+    ...(hasLine ? { mode: "streaming" } : { mode: "polling", pollInterval: ASK_MS }),
     onQueueUpdate: (status) => {
       const lines = "logs" in status ? (status.logs as LogLine[] | undefined) : undefined;
       const logs = lines?.length ? merged(current().logs, lines) : current().logs;
       if (status.status === "IN_QUEUE") change({ phase: "queued", position: status.queue_position ?? null, logs });
-      else if (status.status === "IN_PROGRESS") change({ phase: "running", position: null, logs });
-      else change({ logs });
+      else if (status.status === "IN_PROGRESS") {
+        change({ phase: current().text ? "streaming" : "running", position: null, logs });
+        if (!hasLine) void read().catch(() => {}); // the next time, or at the end
+      } else change({ logs });
     },
   });
   const { data } = await fal.queue.result(endpoint, { requestId });

@@ -2,9 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Result, remedy } from "../src/pages/playground/result";
 import { ReceiptView, type Receipt, stages } from "../src/pages/playground/receipt";
-import { Growing } from "../src/ui/answer";
 import { IDLE, type Run } from "../src/runs";
-import { render } from "preact";
 import { find, settled, show } from "./dom";
 
 const run = (more: Partial<Run>): Run => ({ ...IDLE, ...more });
@@ -47,20 +45,6 @@ test("nobody is told to run again what may have been billed", () => {
 test("the text that streams in is in no live region", async () => {
   const place = await shown({ phase: "streaming", text: "word" });
   assert.equal(find(place, ".body").closest("[aria-live], [role=status], [role=log]"), null);
-  place.close();
-});
-
-test("a long text grows by what is new, and begins again when it is another", async () => {
-  const place = show(<Growing text={"one\n"} />);
-  await settled();
-  const first = find(place, ".growing").firstElementChild;
-  render(<Growing text={"one\ntwo"} />, place);
-  await settled();
-  assert.equal(find(place, ".growing").firstElementChild, first);
-  assert.equal(place.textContent, "one\ntwo");
-  render(<Growing text="other" />, place);
-  await settled();
-  assert.equal(place.textContent, "other");
   place.close();
 });
 

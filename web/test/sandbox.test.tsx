@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { sumInWords } from "../src/pages/playground/estimate";
 import { type Column, cost, fresh, moved, opened, stable, times } from "../src/pages/sandbox/columns";
 import { compared, costInWords } from "../src/pages/sandbox/compare";
 import { asJson, asMarkdown, fileName } from "../src/pages/sandbox/export";
@@ -110,4 +111,15 @@ test("a file is named after the sandbox", () => {
   assert.equal(fileName("JFK, three ways!", "md"), "jfk-three-ways.md");
   assert.equal(fileName("../..", "json"), "sandbox.json");
   assert.equal(fileName("Übersicht", "md"), "übersicht.md");
+});
+
+const priced = (low: string | null, high: string | null, source: string | null = "catalog") => ({ cost: { low, high, source, dated: null } });
+
+test("what all may cost together is exact, and says what nobody knows", () => {
+  assert.equal(sumInWords([priced("0.0012", "0.003"), priced("0.1", "0.2")]), "$0.101 to $0.203");
+  assert.equal(sumInWords([priced("0.0012", null), priced("0.1", "0.2")]), "From $0.101");
+  assert.equal(sumInWords([priced("0.1", "0.1"), priced(null, null, null)]), "$0.10, and 1 of which nobody knows");
+  assert.equal(sumInWords([priced("0", "0", "free"), priced("0.1", "0.1")]), "$0.10");
+  assert.equal(sumInWords([priced(null, null, "free")]), "Free");
+  assert.equal(sumInWords([priced(null, null, null)]), "Cost not known beforehand");
 });

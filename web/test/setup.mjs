@@ -6,7 +6,7 @@ register("./loader.mjs", import.meta.url);
 
 const window = new Window({ url: "http://127.0.0.1:8484/ui/playground" });
 const OWN = ["window", "document", "location", "history", "localStorage", "sessionStorage", "navigator", "DOMParser", "NodeFilter",
-  "Node", "Element", "HTMLElement", "HTMLDialogElement", "Event", "KeyboardEvent", "MouseEvent", "InputEvent", "XMLHttpRequest",
+  "Node", "Element", "Text", "HTMLElement", "HTMLDialogElement", "Event", "KeyboardEvent", "MouseEvent", "InputEvent", "XMLHttpRequest",
   "addEventListener", "removeEventListener", "requestAnimationFrame", "cancelAnimationFrame", "getComputedStyle", "scrollTo", "isSecureContext",
   "DocumentFragment", "NamedNodeMap", "HTMLFormElement", "HTMLTemplateElement", "MutationObserver"];
 for (const name of OWN) {

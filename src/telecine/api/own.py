@@ -35,9 +35,11 @@ class Own:
     def __init__(self, parts: Parts) -> None:
         self._db = parts.db
         self._registry = parts.registry
+        self._worker = parts.worker
 
     async def request(self, request: Request) -> Response:
-        """One request: input, attempts, log, answer, receipt, what it cost."""
+        """One request: input, attempts, log, answer, receipt, what it cost; while it runs on this
+        server, and what it said may be kept, also how far its answer is."""
         request_id = request.path_params["id"]
         who = visible(request)
 
@@ -62,7 +64,9 @@ class Own:
         story = await self._db.read(operation)
         if story is None:
             raise NotFound(f"Request {request_id[:100]} not found")
-        return reply(story)
+        is_told = story["state"] == "running" and story["input"] is not None
+        text = self._worker.text_so_far(request_id) if is_told else None
+        return reply({**story, "output_so_far": text})
 
     async def models(self, request: Request) -> Response:
         """Every model of every provider, by the name to ask for; and who could not be asked."""

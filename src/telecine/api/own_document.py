@@ -148,6 +148,7 @@ _SCHEMAS: dict[str, _Schema] = {
         input={"description": "The JSON as sent, while it is kept."},
         result_status=_of("integer?", "The status of the answer, while it is kept."),
         result_body={"description": "The answer, while it is kept."},
+        output_so_far=_of("string?", "Of one that runs on the server that is asked; else null."),
         receipt=_of("object?", "Proof of what the model was given."),
         attempts=_list(_ref("Attempt")),
         usage=_list(_ref("Usage")),

@@ -33,12 +33,21 @@ class Transaction(Protocol):
 class DatabaseFailed(TelecineError):
     """The database could not do its part: disk full, I/O error, locked for too long.
 
-    Nothing of the operation was kept; it is not to blame, and may be tried again.
+    Nothing of the operation was kept, unless it is InDoubt; it is not to blame, and may be tried
+    again.
     """
 
     type = "storage_unavailable"
     status = 503
     retryable = True
+
+
+class InDoubt(DatabaseFailed):
+    """The connection broke during the commit: all of the operation was kept, or nothing.
+
+    So what is tried again after a DatabaseFailed must come to the same when it is done twice: by
+    ids that were made before, or by a condition that holds only once.
+    """
 
 
 Operation: TypeAlias = Callable[[Transaction], Awaitable[T]]

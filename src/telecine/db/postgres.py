@@ -33,7 +33,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
-from telecine.db.base import DatabaseFailed, Operation, Row
+from telecine.db.base import DatabaseFailed, InDoubt, Operation, Row
 from telecine.db.statements import read_statements
 from telecine.errors import TelecineError
 
@@ -289,12 +289,11 @@ async def _commit(connection: asyncpg.Connection) -> None:
         await connection.execute("COMMIT")
     except Exception as error:
         if is_gone(error):
-            raise _InDoubt from error
+            raise InDoubt(
+                "The connection to the database broke during a commit; nobody knows whether it"
+                " was kept"
+            ) from error
         raise
-
-
-class _InDoubt(Exception):
-    """The connection broke while the commit was under way."""
 
 
 async def _end(connection: asyncpg.Connection, statement: str) -> None:
@@ -313,11 +312,6 @@ async def _persist(once: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await once()
-        except _InDoubt as error:
-            raise DatabaseFailed(
-                "The connection to the database broke during a commit; nobody knows what of it"
-                " was kept"
-            ) from error
         except Exception as error:
             tries += 1
             if _is_conflict(error):

@@ -210,14 +210,16 @@ VALUES (:request_id, :seq, :at, :level, :message)
 ON CONFLICT DO NOTHING;
 
 -- name: insert_ledger_entry
--- What a call to a model used and cost. Append-only, but for a cost that was not known (settle_entry).
+-- What a call to a model used and cost, once per call. Append-only, but for a cost that was not known
+-- (settle_entry).
 INSERT INTO ledger (
-    request_id, attempt, key_id, endpoint, mode, provider, model, at, prompt_tokens,
+    call_id, request_id, attempt, key_id, endpoint, mode, provider, model, at, prompt_tokens,
     completion_tokens, total_tokens, cost, cost_source, upstream_id, price_source, settle_at
 ) VALUES (
-    :request_id, :attempt, :key_id, :endpoint, :mode, :provider, :model, :at, :prompt_tokens,
+    :call_id, :request_id, :attempt, :key_id, :endpoint, :mode, :provider, :model, :at, :prompt_tokens,
     :completion_tokens, :total_tokens, :cost, :cost_source, :upstream_id, :price_source, :settle_at
-);
+)
+ON CONFLICT (call_id) DO NOTHING;
 
 
 -- ================================================================ requests: what is asked about them

@@ -166,7 +166,7 @@ SELECT id, attempt FROM requests WHERE id = ANY(:ids);
 -- name: claim_request
 -- This node runs the attempt. No row: another one does, or did.
 UPDATE requests SET node = :node
-WHERE id = :id AND attempt = :attempt AND state = 'running' AND node = '';
+WHERE id = :id AND attempt = :attempt AND state = 'running' AND node IN ('', :node);
 
 -- name: lost_requests
 -- What runs on nodes that are gone, as the node :node sees it: itself is there.

@@ -4,7 +4,7 @@
                  transaction that admits it
     delivered    PgQueuer hands it to a node with a free slot, and again if the node is not heard of
     begun        the node puts its name on the row, if the row is still at that attempt and bears no
-                 name: so an attempt is begun once, whatever PgQueuer does
+                 other name: so an attempt is begun once, whatever PgQueuer does
     lost         each node shows that it is there (one row per node); what runs on one that was not
                  seen for `lost_seconds` is taken back by whichever node notices first
 
@@ -221,6 +221,8 @@ class Nodes:
         claim = {"id": request_id, "attempt": int(number), "node": self.node}
         if not await self._until_written(lambda tx: tx.execute("claim_request", **claim)):
             return  # it moved on, or another node runs it
+        if request_id in self._running:
+            return  # it was delivered here before
         task = asyncio.create_task(handle(handler, request_id), name=f"job {request_id}")
         self._running[request_id] = task
         if self._is_over:

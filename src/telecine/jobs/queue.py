@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal
 
-from telecine.db.base import Database, DatabaseFailed, Row, Transaction
+from telecine.db.base import Database, DatabaseFailed, InDoubt, Row, Transaction
 from telecine.errors import BadRequest, Cancelled, Forbidden, NotFound
 from telecine.files import Files, Taken
 from telecine.jobs.bells import Bells
@@ -116,9 +116,15 @@ class Queue:
                     )
             named = [own[0] async for own in self._own_files(offer.request)]
             now = self._clock()
-            first, kept = await self._db.write(
-                lambda tx: self._insert(tx, offer, taken, named, now)
-            )
+            try:
+                first, kept = await self._db.write(
+                    lambda tx: self._insert(tx, offer, taken, named, now)
+                )
+            except InDoubt:
+                is_certain = False
+                first, kept = await self._db.write(
+                    lambda tx: self._insert(tx, offer, taken, named, now)
+                )
             is_waiting = first is None
         except (asyncio.CancelledError, DatabaseFailed):
             is_certain = False
@@ -156,8 +162,11 @@ class Queue:
         named: list[str],
         now: float,
     ) -> tuple[str | None, Mapping[str, str]]:
-        """The first request under the same idempotency key, or else the objects now pinned."""
+        """The first request under the same idempotency key, or else the objects now pinned; nothing
+        of both if it is there already, from a write that was in doubt."""
         request = offer.request
+        if await tx.fetch_one("queued_request", id=request.id):
+            return None, {}
         if offer.idempotency_key is not None:
             if first := await self._first(tx, offer):
                 return first, {}

@@ -71,7 +71,7 @@ class Run:
         self._done: Done | None = None
         self._lines: list[Line] = []
         self._last_line = last_line
-        self._asked: dict[int, Asked] = {}
+        self._asked: dict[str, Asked] = {}
         self._bills: list[Bill] = []
 
     @property
@@ -104,12 +104,16 @@ class Run:
             case Done():
                 self._done = event
 
+    def text_so_far(self) -> str:
+        self._text = ["".join(self._text)]
+        return self._text[0]
+
     def success(self) -> Ending:
         """The ending of a pipeline that came to its end."""
         if self._done is None:
             raise RuntimeError("the pipeline ended without Done")
         outcome = Outcome(
-            output="".join(self._text),
+            output=self.text_so_far(),
             reasoning="".join(self._reasoning),
             answer=None if self._answer is None else self._answer.whole(),
             usage=self.usage,
@@ -131,11 +135,11 @@ class Run:
         """Calls that are still under way end here: perhaps billed, nobody told how much."""
         for asked in self._asked.values():
             bill = Bill(
+                call=asked.call,
                 usage=Usage(),
                 provider=asked.provider,
                 model=asked.model,
                 upstream_id=asked.upstream_id,
-                call=asked.call,
             )
             self._bills.append(bill)
         self._asked.clear()

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
 from telecine import ledger, telemetry
-from telecine.db.base import Database, DatabaseFailed, Operation, Row, Transaction
+from telecine.db.base import Database, DatabaseFailed, InDoubt, Operation, Row, Transaction
 from telecine.errors import (
     Cancelled,
     Deadline,
@@ -107,6 +107,7 @@ class Worker:
         self._unwanted: set[str] = set()  # live calls that somebody wants stopped
         self._limits: dict[str, asyncio.Timeout] = {}  # of live calls that wait for something
         self._jobs: set[str] = set()
+        self._asking: dict[str, Run] = {}  # those whose provider is at it
         self._saving: set[asyncio.Task[Any]] = set()
         self._chatty: set[Run] = set()
         self._chat = Bell()
@@ -271,7 +272,14 @@ class Worker:
             request, started_at=self._clock(), started=self._monotonic(), until=self._run_until()
         )
         run.row = live_row(run, node=self._node, store_io=store_io)
-        await self._gate.enter(request.caller, run.row)
+        try:
+            await self._gate.enter(request.caller, run.row)
+        except asyncio.CancelledError:
+            self._close_later(run, _cancelled(run))
+            raise
+        except InDoubt as error:
+            self._close_later(run, _failed(run, error))
+            raise
         telemetry.RUNNING.labels(request.mode).inc()
         self._live.add(run.id)
         return run
@@ -314,9 +322,12 @@ class Worker:
             self._count(run, ending)
 
     def _leave_soon(self, run: Run, ending: Ending) -> None:
-        self._db.write_later(self._finish(run, ending), until_written=True)
+        self._close_later(run, ending)
         self._gate.leave(run.id)
         self._count(run, ending)
+
+    def _close_later(self, run: Run, ending: Ending) -> None:
+        self._db.write_later(self._finish(run, ending), until_written=True)
 
     # ------------------------------------------------------------ queued jobs
 
@@ -482,17 +493,26 @@ class Worker:
     async def _events(self, run: Run) -> AsyncGenerator[Event, None]:
         """The pipeline's events, noted, within the time that a run may take; what it got done and
         what that cost is kept before it goes on."""
-        async with aclosing(self._pipeline(run.request)) as events:
-            while True:
-                async with self._within(run):
-                    event = await anext(events, None)
-                if event is None:
-                    return
-                self._note(run, event)
-                if isinstance(event, Checkpoint):
-                    await self._keep(run, event)
-                elif not isinstance(event, Asked | Bill):
-                    yield event
+        self._asking[run.id] = run
+        try:
+            async with aclosing(self._pipeline(run.request)) as events:
+                while True:
+                    async with self._within(run):
+                        event = await anext(events, None)
+                    if event is None:
+                        return
+                    self._note(run, event)
+                    if isinstance(event, Checkpoint):
+                        await self._keep(run, event)
+                    elif not isinstance(event, Asked | Bill):
+                        yield event
+        finally:
+            self._asking.pop(run.id, None)
+
+    def text_so_far(self, id: str) -> str | None:
+        """What a request that runs here has been answered until now. None: it does not."""
+        run = self._asking.get(id)
+        return None if run is None else run.text_so_far()
 
     async def _keep(self, run: Run, checkpoint: Checkpoint) -> None:
         """A live call is not run again by anybody else: of it only the bill is written."""

@@ -81,6 +81,18 @@ def test_one_that_is_opened_shows_everything_about_it(shown, ask):
         expect(page.get_by_role("tabpanel")).to_contain_text(says)
 
 
+def test_one_that_is_opened_shows_its_webhook(shown, ask, background):
+    page = shown.page
+    with Receiver(background) as receiver:
+        request_id = ask("echo/echo", webhook=receiver.url)
+        receiver.wait()
+    shown.open(f"/ui/requests/{request_id}")
+    page.get_by_role("tab", name="Webhooks").click()
+    expect(page.get_by_role("tabpanel")).to_contain_text(receiver.url.partition("?")[0])
+    page.get_by_role("tabpanel").get_by_role("button", name="1 attempt").click()
+    expect(page.locator("table.inner")).to_contain_text("200")
+
+
 def test_a_request_is_replayed(shown, ask, raw):
     page = shown.page
     request_id = ask("echo/count-3")
@@ -156,8 +168,11 @@ def test_a_key_is_made_limited_used_and_revoked(shown, server):
     page.get_by_role("button", name="Change intern").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Calls a minute").fill("7")
+    dialog.get_by_label("Budget, US dollars").fill("4")
+    dialog.get_by_label("Per").select_option("day")
     dialog.get_by_role("button", name="Change").click()
     expect(row.first).to_contain_text("7 calls a minute")
+    expect(row.first).to_contain_text("$4.00 a day")
     headers = {"Authorization": f"Key {key}"}
     models = f"{server.origin}/telecine/v1/requests"
     assert httpx.get(models, headers=headers).status_code == 200
@@ -227,6 +242,17 @@ def test_providers_show_their_health_and_what_mends_it(shown, fake):
         )
         expect(card.first).to_contain_text("fine")
     expect(page.locator("main")).to_contain_text(fake.url.removeprefix("http://").split(":")[0])
+
+
+def test_a_provider_that_does_not_answer_is_told_with_what_mends_it(opening, starting):
+    nobody = '[providers.openrouter]\nbase_url = "http://127.0.0.1:9/api/v1"\n'
+    shown = opening(starting(nobody, env={"OPENROUTER_API_KEY": "made-up"}))
+    shown.open("/ui/providers")
+    heading = shown.page.get_by_role("heading", name=re.compile("^openrouter"))
+    card = shown.page.locator("li.panel", has=heading)
+    expect(card).to_contain_text("not usable")
+    expect(card).to_contain_text("To mend it:")
+    expect(card).to_contain_text("key from OPENROUTER_API_KEY")
 
 
 def test_without_keys_it_says_which_variable_unlocks_what(opening, bare):

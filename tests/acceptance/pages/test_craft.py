@@ -7,7 +7,7 @@ wrote an error into the console.
 
 import pytest
 from playwright.sync_api import expect
-from tests.acceptance.support.pages import PAGES, PHONE
+from tests.acceptance.support.pages import DESK, PAGES, PHONE
 
 MOST_SCRIPT_BYTES = 200_000
 
@@ -62,6 +62,53 @@ def test_no_page_is_wider_than_a_phone(opening, lived_in):
         if shown.is_too_wide:
             wide.append(name)
     assert wide == []
+
+
+@pytest.mark.parametrize("options", [{}, {"color_scheme": "dark"}, {"viewport": PHONE}])
+def test_what_is_opened_and_answered_is_as_accessible_and_as_narrow(opening, lived_in, options):
+    shown = opening(lived_in, **options)
+    page = shown.page
+    found = {}
+
+    def look(name):
+        found[name] = shown.axe() + (["too wide"] if shown.is_too_wide else [])
+
+    shown.open("/ui/playground?model=google/gemini-2.5-flash&prompt=p")
+    page.get_by_label("Address of a video").fill(f"{shown.origin}/ui/sample.mp4")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Stream it").click()
+    expect(page.locator("p.figures strong")).to_be_visible()
+    for name in ("Answer", "JSON", "Receipt", "Log"):
+        page.get_by_role("tab", name=name).click()
+        look(f"playground, {name}")
+    page.get_by_role("combobox", name="Model", exact=True).click()
+    look("playground, models")
+
+    shown.open("/ui/sandbox")
+    page.get_by_role("button", name="Use the sample clip").click()
+    page.get_by_role("button", name="Remove sample.mp4").wait_for()
+    for index, model in enumerate(["google/gemini-2.5-flash", "echo/fail-503"]):
+        field = page.locator(".column").nth(index).get_by_role("combobox")
+        field.fill(model)
+        field.press("Enter")
+    page.get_by_role("button", name="Run all 2").click()
+    expect(page.get_by_role("row", name="Sent as")).to_be_visible()
+    look("sandbox")
+
+    shown.open("/ui/requests?search=gemini")
+    page.get_by_role("link", name="google/gemini-2.5-flash").first.click()
+    for name in ("Answer", "Input", "Receipt", "Attempts"):
+        page.get_by_role("tab", name=name).click()
+        look(f"request, {name}")
+
+    shown.open("/ui/webhooks")
+    page.get_by_role("button", name="attempt").first.click()
+    look("webhooks")
+
+    shown.open("/ui/keys")
+    page.get_by_role("button", name="New key").click()
+    look("keys, the form")
+    assert not any(found.values()), found
 
 
 def test_every_page_has_a_title_a_heading_and_a_way_to_the_content(opening, lived_in):
@@ -119,6 +166,13 @@ def test_a_stream_is_run_by_keyboard_alone(shown):
     expect(page.get_by_role("region", name="Answer")).to_contain_text("1 2 3 4 5")
 
 
+# Collects how far anything moved that nobody had touched, from now on.
+_SHIFTS = """() => { window.shifts = []; new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) shifts.push(entry.value);
+}).observe({ type: "layout-shift" }); }"""
+_SHIFTED = "shifts.reduce((sum, each) => sum + each, 0)"
+
+
 def test_nothing_jumps_while_an_answer_streams(shown):
     page = shown.page
     shown.open("/ui/playground?model=echo/count-300-wait-2&prompt=count")
@@ -127,15 +181,55 @@ def test_nothing_jumps_while_an_answer_streams(shown):
     page.get_by_role("radio", name="Stream").click()
     button = page.get_by_role("button", name="Stream it")
     expect(button).to_be_enabled()
-    page.evaluate(
-        """() => { window.shifts = []; new PerformanceObserver((list) => {
-             for (const entry of list.getEntries()) shifts.push(entry.value);
-           }).observe({ type: "layout-shift" }); }"""
-    )
+    page.evaluate(_SHIFTS)
     button.click()
     expect(page.get_by_role("region", name="Answer")).to_contain_text("1 2 3")
     page.evaluate("shifts.length = 0")
     foot = page.locator(".result .foot").bounding_box()
     expect(page.get_by_role("region", name="Answer")).to_contain_text("250")
     assert page.locator(".result .foot").bounding_box()["y"] == foot["y"]
-    assert page.evaluate("shifts.reduce((sum, each) => sum + each, 0)") < 0.01
+    assert page.evaluate(_SHIFTED) < 0.01
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE])
+def test_nothing_jumps_while_models_stream_side_by_side(opening, server, viewport):
+    shown = opening(server, viewport=viewport)
+    page = shown.page
+    shown.open("/ui/sandbox")
+    page.get_by_role("button", name="Use the sample clip").click()
+    page.get_by_role("button", name="Remove sample.mp4").wait_for()
+    columns = page.locator(".column")
+    for index in range(2):
+        field = columns.nth(index).get_by_role("combobox")
+        field.fill(f"echo/count-300{index}-wait-60")
+        field.press("Enter")
+        expect(columns.nth(index).locator(".estimate")).to_contain_text("Free")
+    page.evaluate(_SHIFTS)
+    page.get_by_role("button", name="Run all 2").click()
+    expect(columns.nth(0).locator(".answer")).to_contain_text("1 2 3")
+    page.evaluate("shifts.length = 0")
+    figures = columns.nth(1).locator(".figures").bounding_box()
+    for index in range(2):
+        expect(columns.nth(index).locator(".answer")).to_contain_text(" 150 ")
+    assert columns.nth(1).locator(".figures").bounding_box() == figures
+    assert page.evaluate(_SHIFTED) < 0.01
+    page.get_by_role("button", name="Stop all").click()
+    expect(page.get_by_text("2 ended")).to_be_visible()
+
+
+def test_what_is_selected_stays_selected_while_more_comes(shown):
+    page = shown.page
+    shown.open("/ui/playground?model=echo/count-300-wait-2&prompt=count")
+    page.get_by_label("Address of a video").fill(f"{shown.origin}/ui/sample.mp4")
+    page.keyboard.press("Enter")
+    page.get_by_role("radio", name="Stream").click()
+    page.get_by_role("button", name="Stream it").click()
+    answer = page.get_by_role("region", name="Answer")
+    expect(answer).to_contain_text("1 2 3 4")
+    answer.locator(".markdown p").evaluate(
+        """(paragraph) => getSelection().setBaseAndExtent(
+             paragraph.firstChild, 0, paragraph.firstChild, 5)"""
+    )
+    expect(answer).to_contain_text("299 300")
+    expect(page.get_by_role("status").filter(has_text="Done")).to_be_visible()
+    assert page.evaluate("String(getSelection())") == "1 2 3"

@@ -186,6 +186,21 @@ def test_the_players_handles_choose_what_of_it_is_sent(play, raw):
     assert asked["end"] > 1
 
 
+def test_frames_per_second_and_resolution_are_sent(play, raw):
+    page = play("echo/count-2")
+    page.get_by_label("Frames / s").fill("2")
+    page.get_by_label("Resolution").select_option("low")
+    mode(page, "Run")
+    go(page)
+
+    def found():
+        return raw.get("/telecine/v1/requests?model=echo/count-2").json()["requests"]
+
+    assert eventually(found)
+    story = raw.get(f"/telecine/v1/requests/{found()[0]['request_id']}").json()
+    assert (story["input"]["fps"], story["input"]["resolution"]) == (2, "low")
+
+
 # ---------------------------------------------------------------- model, estimate
 
 
@@ -234,6 +249,37 @@ def test_the_queue_shows_its_position_its_log_and_the_end(play):
     expect(state(page)).to_have_text("Done")
 
 
+def test_a_full_queue_tells_the_position(opening, in_front_of_all, asked):
+    narrow = in_front_of_all(arguments=["--jobs", "1"])
+    with httpx.Client(base_url=narrow.origin, headers={"Authorization": f"Key {KEY}"}) as call:
+        before = [
+            call.post(f"/queue/{ENDPOINT}", json=asked("echo/wait-60")).json()["cancel_url"]
+            for _ in range(3)
+        ]
+        shown = opening(narrow)
+        page = shown.page
+        shown.open("/ui/playground?model=echo/echo&prompt=p")
+        page.get_by_label("Address of a video").fill(f"{narrow.origin}/ui/sample.mp4")
+        page.keyboard.press("Enter")
+        mode(page, "Queue")
+        go(page)
+        expect(state(page)).to_have_text("In the queue, position 2")
+        for url in before:
+            call.put(url).raise_for_status()
+    expect(state(page)).to_have_text("Done")
+
+
+def test_stopping_hangs_up_on_the_provider(play, fake):
+    page = play("openrouter/fake/mute", prompt="said to be stopped")
+    mode(page, "Stream")
+    go(page)
+    expect(state(page)).to_have_text("Answering")
+    (call,) = fake.about("said to be stopped")
+    assert not call["is_over"]
+    page.get_by_role("button", name="Stop", exact=True).click()
+    assert eventually(lambda: fake.about("said to be stopped")[0]["is_over"])
+
+
 @pytest.mark.parametrize("how", ["Run", "Stream", "Queue"])
 def test_the_stop_button_cancels_on_the_server_too(play, raw, how):
     model = f"echo/count-3000-wait-6{len(how)}"
@@ -260,6 +306,18 @@ def test_a_failure_says_why_and_what_to_do(play):
     expect(state(page)).to_have_text("Failed")
     expect(answer(page).get_by_role("alert")).to_contain_text("503")
     expect(answer(page).get_by_role("alert")).to_contain_text("run it again in a moment")
+
+
+def test_a_server_that_is_gone_is_told_and_the_next_try_works(play):
+    page = play("echo/echo")
+    mode(page, "Run")
+    page.context.set_offline(True)
+    go(page)
+    expect(state(page)).to_have_text("Failed")
+    expect(answer(page).get_by_role("alert")).to_contain_text("Is telecine serve still running?")
+    page.context.set_offline(False)
+    go(page)
+    expect(state(page)).to_have_text("Done")
 
 
 def test_a_failure_in_the_middle_keeps_what_had_come(play):

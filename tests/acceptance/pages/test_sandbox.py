@@ -43,8 +43,8 @@ def test_three_models_answer_side_by_side_and_the_table_says_what_each_was_given
     page = bench.page
     columns = choose(page, "echo/count-40-wait-0.5", GEMINI, "anthropic/claude-sonnet-4-5")
     page.get_by_role("button", name="Run all 3").click()
-    for index in range(3):
-        expect(state(columns.nth(index))).to_have_text("Done")
+    for index in range(3):  # for the last one of them the speech model is loaded
+        expect(state(columns.nth(index))).to_have_text("Done", timeout=60_000)
     expect(columns.nth(0).locator(".answer")).to_contain_text("38 39 40")
     expect(columns.nth(1).locator(".answer")).to_contain_text("I saw 1 video(s)")
     table = page.get_by_role("table")
@@ -110,6 +110,8 @@ def test_columns_are_added_moved_and_removed_up_to_six(bench):
     page.get_by_role("button", name="Run all 5").click()
     for index in range(5):
         expect(state(columns.nth(index))).to_have_text("Done")
+    # Also of those that went through the queue, as there are more than four.
+    expect(page.get_by_role("row", name=re.compile("^Sent as")).get_by_text("–")).to_have_count(0)
 
 
 def test_what_is_saved_opens_again_is_shared_by_link_and_exported(bench, opening, server, raw):
@@ -148,9 +150,21 @@ def test_what_is_saved_opens_again_is_shared_by_link_and_exported(bench, opening
     reader.open(link.removeprefix(server.origin))
     expect(reader.page.get_by_text("somebody else’s")).to_be_visible()
     expect(reader.page.locator(".column").nth(0).locator(".answer")).to_contain_text("sha256=")
+    reader.page.get_by_label("Name").fill("A copy")
     reader.page.get_by_role("button", name="Save a copy").click()
     expect(reader.page.get_by_text("Saved.", exact=True)).to_be_visible()
     assert made["key"] != KEY
+
+    page.get_by_role("link", name="Echo against failure").click()
+    page.get_by_role("button", name="Take the link back").click()
+    expect(page.get_by_role("button", name="Share by link")).to_be_enabled()
+    reader.open(link.removeprefix(server.origin))
+    expect(reader.page.get_by_role("alert")).to_contain_text("not shared any more")
+
+    bench.open("/ui/sandbox")
+    page.get_by_role("button", name="Delete Echo against failure").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
+    expect(page.get_by_role("link", name="Echo against failure")).to_have_count(0)
 
 
 def test_a_changed_prompt_marks_the_answers_of_the_earlier_one(bench):
@@ -169,3 +183,70 @@ def test_on_a_phone_the_models_stand_one_below_the_other(opening, server):
     first, second = columns.nth(0).bounding_box(), columns.nth(1).bounding_box()
     assert second["y"] >= first["y"] + first["height"]
     assert not shown.is_too_wide
+
+
+def test_six_stream_at_once_and_everything_else_still_answers(bench, raw):
+    page = bench.page
+    models = [f"echo/count-{number}-wait-90" for number in range(4001, 4007)]
+    columns = choose(page, *models)
+    page.get_by_role("button", name="Run all 6").click()
+    for index in range(6):
+        expect(columns.nth(index).locator(".answer")).to_contain_text("1 2 3")
+        expect(state(columns.nth(index))).to_have_text("Answering")
+    # Browsers open six connections to a server and no more, for all of their tabs.
+    beside = page.context.new_page()
+    beside.goto(f"{bench.origin}/ui/requests?search=count-400")
+    expect(beside.get_by_role("row").filter(has_text="echo/count-400")).to_have_count(6)
+    beside.close()
+    for index in (0, 5):
+        columns.nth(index).get_by_role("button", name=re.compile("^Stop")).click()
+        expect(state(columns.nth(index))).to_have_text("Stopped")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("Saved, without the answers that are still coming.")).to_be_visible()
+    columns.nth(0).get_by_role("link", name="The request").click()
+    expect(page.get_by_role("tabpanel")).to_be_visible()
+
+    def ended():
+        found = raw.get("/telecine/v1/requests", params={"search": "count-400"}).json()
+        return [each["state"] for each in found["requests"]] == ["cancelled"] * 6
+
+    assert eventually(ended)
+
+
+def test_beyond_four_a_failure_is_told_at_once_too(bench):
+    page = bench.page
+    columns = choose(page, *["echo/count-3000-wait-60"] * 4, "echo/fail-503")
+    page.get_by_role("button", name="Run all 5").click()
+    expect(state(columns.nth(4))).to_have_text("Failed")
+    expect(columns.nth(4).get_by_role("alert")).to_contain_text("503")
+    page.get_by_role("button", name="Stop all").click()
+    expect(state(columns.nth(3))).to_have_text("Stopped")
+
+
+def test_what_each_may_cost_and_all_together_is_said_before_the_run(bench):
+    page = bench.page
+    columns = choose(page, GEMINI, "anthropic/claude-sonnet-4-5", "echo/echo")
+    for index, sent in enumerate(["Sent as the file itself", "Shown as"]):
+        estimate = columns.nth(index).locator(".estimate")
+        expect(estimate).to_contain_text(re.compile(r"\$0\.\d+ to \$0\.\d+"))
+        expect(estimate).to_contain_text(sent)
+    expect(columns.nth(2).locator(".estimate")).to_contain_text("Free")
+    expect(page.locator(".sum")).to_contain_text(re.compile(r"together: \$\d\.\d+ to \$\d\.\d+$"))
+    choose(page, GEMINI, "local/nothing")
+    expect(columns.nth(1).locator(".estimate .problem")).to_contain_text("nothing")
+
+
+def test_with_no_key_the_embedded_models_are_compared_by_keyboard(opening, bare):
+    shown = opening(bare)
+    page = shown.page
+    shown.open("/ui/sandbox")
+    expect(page.get_by_role("complementary", name="Models")).to_contain_text("GEMINI_API_KEY")
+    page.get_by_role("button", name="Use the sample clip").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Remove sample.mp4")).to_be_visible()
+    columns = choose(page, "local/report", "local/read")
+    page.get_by_label("Prompt", exact=True).press("Control+Enter")
+    for index in range(2):
+        expect(state(columns.nth(index))).to_have_text("Done", timeout=90_000)
+        expect(columns.nth(index).locator(".figures")).to_contain_text("free")
+    expect(columns.nth(0).locator(".answer")).to_contain_text(re.compile("ask not", re.IGNORECASE))

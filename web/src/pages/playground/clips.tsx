@@ -84,7 +84,7 @@ export function Clips({ field, kind, isSeveral, shelf, problem, chosen, onChoose
       ) : null}
       <div class="adding">
         <p class="quiet">
-          Drop or paste {isSeveral ? several : `a ${one}`} here, or{" "}
+          Drop or paste, or{" "}
           <Button onClick={() => picker.current?.click()}>Choose {isSeveral ? "files" : "a file"}</Button>
           {onSample ? (
             <>
@@ -110,7 +110,7 @@ export function Clips({ field, kind, isSeveral, shelf, problem, chosen, onChoose
             type="text"
             inputMode="url"
             aria-label={`Address of a ${one}`}
-            placeholder={kind === "video" ? "https://… of a video file, or a YouTube link" : "https://…"}
+            placeholder={kind === "video" ? "https://… video or YouTube link" : "https://…"}
             value={address}
             onInput={(event) => setAddress(event.currentTarget.value)}
           />

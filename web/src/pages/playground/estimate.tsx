@@ -1,6 +1,8 @@
 // Before the run: how the media would go to the model, and what that may cost.
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, type Problem, post } from "../../api";
+import { turns } from "../../lines";
+import { add } from "../../ui/decimal";
 import { clock, count, money } from "../../ui/format";
 import type { Input } from "./form";
 import { sourceInWords } from "./models";
@@ -30,6 +32,9 @@ export type Estimated = { estimate: Estimate | null; message: string | null; pro
 const NOTHING: Estimated = { estimate: null, message: null, problems: [], isAsking: false };
 const WAIT_MS = 700;
 
+/** One at a time: each may have to fetch a video, and must not keep the rest of the page waiting. */
+const inTurn = turns();
+
 /** Asked again when what is sent has changed and rested; `input` null: there is nothing to ask yet. */
 export function useEstimate(endpoint: string, input: Input | null): Estimated {
   const [state, setState] = useState(NOTHING);
@@ -38,7 +43,8 @@ export function useEstimate(endpoint: string, input: Input | null): Estimated {
     if (asked === null) return setState(NOTHING);
     const abort = new AbortController();
     setState((known) => ({ ...known, isAsking: true }));
-    const timer = setTimeout(async () => {
+    const ask = async () => {
+      if (abort.signal.aborted) return;
       try {
         const estimate = await post<Estimate>("/telecine/v1/estimate", JSON.parse(asked), abort.signal);
         setState({ ...NOTHING, estimate });
@@ -47,7 +53,8 @@ export function useEstimate(endpoint: string, input: Input | null): Estimated {
         const problems = error instanceof ApiError ? error.problems : [];
         setState({ ...NOTHING, message: (error as Error).message, problems });
       }
-    }, WAIT_MS);
+    };
+    const timer = setTimeout(() => void inTurn(ask), WAIT_MS);
     return () => {
       clearTimeout(timer);
       abort.abort();
@@ -72,15 +79,41 @@ export function EstimateView({ state, what }: { state: Estimated; what: string }
   );
 }
 
+/** The same for a column: without the reasons and the source of the price. */
+export function EstimateBrief({ state: { estimate, message, isAsking } }: { state: Estimated }) {
+  return (
+    <div class={`estimate ${isAsking ? "is-old" : ""}`} aria-busy={isAsking}>
+      {estimate ? (
+        <>
+          <Cost estimate={estimate} isBrief />
+          {estimate.plan?.videos.map((video) => <p class="quiet">{planInWords(video)}</p>)}
+          {estimate.warnings.map((warning) => (
+            <p class="note warn">{warning}</p>
+          ))}
+        </>
+      ) : (
+        <p class={message ? "problem" : "quiet"}>{message ?? (isAsking ? "Looking what it may cost…" : "")}</p>
+      )}
+    </div>
+  );
+}
+
+function Cost({ estimate, isBrief = false }: { estimate: Estimate; isBrief?: boolean }) {
+  const { prompt_tokens: tokens, cost } = estimate;
+  return (
+    <p>
+      <strong>{costInWords(estimate)}</strong>
+      {tokens === null ? "" : ` · about ${count(tokens)} ${tokens === 1 ? "token" : "tokens"} in`}
+      {isBrief ? null : <span class="quiet"> · {priceSource(cost)}</span>}
+    </p>
+  );
+}
+
 function Shown({ estimate }: { estimate: Estimate }) {
   const videos = estimate.plan?.videos ?? [];
   return (
     <>
-      <p>
-        <strong>{costInWords(estimate)}</strong>
-        {estimate.prompt_tokens === null ? "" : ` · about ${count(estimate.prompt_tokens)} ${estimate.prompt_tokens === 1 ? "token" : "tokens"} in`}
-        <span class="quiet"> · {priceSource(estimate.cost)}</span>
-      </p>
+      <Cost estimate={estimate} />
       {videos.length ? (
         <ul class="plain">
           {videos.map((video) => (
@@ -107,6 +140,18 @@ export function costInWords({ cost }: Pick<Estimate, "cost">): string {
   if (cost.low === null) return "Cost not known beforehand";
   if (cost.high === null) return `From ${money(cost.low)}`;
   return cost.low === cost.high ? money(cost.low) : `${money(cost.low)} to ${money(cost.high)}`;
+}
+
+/** What all of them may cost together, as far as anybody knows. */
+export function sumInWords(estimates: readonly Pick<Estimate, "cost">[]): string {
+  const costs = estimates.map(({ cost }) => (cost.source === "free" ? { ...cost, low: "0", high: "0" } : cost));
+  const known = costs.filter(({ low }) => low !== null);
+  const unknown = costs.length - known.length;
+  if (!known.length) return unknown ? "Cost not known beforehand" : "";
+  const source = costs.every((cost) => cost.source === "free") ? "free" : null;
+  const high = known.some((cost) => cost.high === null) ? null : add(known.map((cost) => cost.high));
+  const sum = costInWords({ cost: { low: add(known.map(({ low }) => low)), high, source, dated: null } });
+  return unknown ? `${sum}, and ${unknown} of which nobody knows` : sum;
 }
 
 function priceSource({ source, dated }: Estimate["cost"]): string {

@@ -105,7 +105,7 @@ function choices(field: FieldSchema): [value: string, shown: string][] | undefin
 /** video_urls: "Video urls"; short words as people write them. */
 export function named(field: FieldSchema): string {
   const words = field.name.replaceAll("_", " ");
-  const shown: Record<string, string> = { fps: "Frames per second", max_tokens: "Most tokens", max_frames: "Most frames", models: "Fallback models" };
+  const shown: Record<string, string> = { fps: "Frames / s", max_tokens: "Most tokens", max_frames: "Most frames", models: "Fallback models" };
   return shown[field.name] ?? words.charAt(0).toUpperCase() + words.slice(1);
 }
 

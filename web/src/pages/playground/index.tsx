@@ -290,7 +290,7 @@ function urlsOf(shelf: Shelf, fields: readonly FieldSchema[]): Record<string, st
   return found;
 }
 
-const hasNeeded = (fields: readonly FieldSchema[], urls: Record<string, string[]>): boolean =>
+export const hasNeeded = (fields: readonly FieldSchema[], urls: Record<string, string[]>): boolean =>
   fields.every((field) => !field.required || urls[field.name]?.length);
 
 function missing(input: Input, fields: readonly FieldSchema[], urls: Record<string, string[]>, isUploading: boolean): string {

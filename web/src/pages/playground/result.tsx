@@ -161,7 +161,7 @@ function JsonTab({ run }: { run: Run }) {
       {text ? (
         <>
           <Copy text={text} label="Copy the JSON" />
-          <pre>{text}</pre>
+          <pre tabIndex={0}>{text}</pre>
         </>
       ) : (
         <p class="quiet">The answer as the API gives it, when it is there.</p>

@@ -3,8 +3,9 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { type Handle, isActive, start } from "../../runs";
 import type { FieldSchema } from "../../schema";
 import { Button, ErrorNote, Spinner } from "../../ui/basics";
-import { SAMPLE, sample, useCatalog, useFields } from "../playground";
+import { SAMPLE, hasNeeded, sample, useCatalog, useFields } from "../playground";
 import { Clips } from "../playground/clips";
+import { sumInWords } from "../playground/estimate";
 import { SchemaField } from "../playground/fields";
 import { type Problems, type Values, groups, inputFrom, mediaFrom, mediaKind, placed, valuesFrom } from "../playground/form";
 import { useMedia } from "../playground/media";
@@ -32,6 +33,7 @@ function Filled({ sandbox, fields, onSaved }: Props & { fields: readonly FieldSc
   const asked = useMemo(() => fields.filter((field) => field.name !== "model"), [fields]);
   const [values, setValues] = useState<Values>(() => valuesFrom(asked, sandbox.input));
   const [columns, setColumns] = useState<readonly Column[]>(() => opened(sandbox));
+  const [settledPrompt, setSettledPrompt] = useState(values["prompt"]);
   const [chosenKey, setChosenKey] = useState<number | null>(null);
   const shelf = useMedia();
   const catalog = useCatalog();
@@ -56,6 +58,11 @@ function Filled({ sandbox, fields, onSaved }: Props & { fields: readonly FieldSc
     setColumns((known) => known.map((each) => (each.key === key ? { ...each, ...news } : each)));
   const set = (name: string, value: string | boolean) => setValues((known) => ({ ...known, [name]: value }));
   const canRun = !shelf.isUploading && !Object.keys(own).length && !!input["prompt"];
+  // The prompt's letters are not worth fetching the videos again: it counts when it was left.
+  const hasSomething = !!settledPrompt || Object.keys(urls).length > 0;
+  const isAskable = hasSomething && !shelf.isUploading && hasNeeded(parts.media, urls) && !Object.keys(own).length;
+  const askable = isAskable ? { ...input, prompt: settledPrompt || "?" } : null;
+  const estimates = columns.flatMap(({ estimate }) => estimate ?? []);
   const active = columns.filter(({ run }) => isActive(run));
   const run = ({ key, model }: Column) => {
     change(key, { receipt: null, asked: now, isForeign: false });
@@ -76,7 +83,9 @@ function Filled({ sandbox, fields, onSaved }: Props & { fields: readonly FieldSc
   };
   const useSample = (field: string) => {
     void sample().then((file) => shelf.addFiles(field, [file], 100));
-    if (!values["prompt"]) set("prompt", SAMPLE.prompt);
+    if (values["prompt"]) return;
+    set("prompt", SAMPLE.prompt);
+    setSettledPrompt(SAMPLE.prompt);
   };
 
   const told = shared(columns, asked);
@@ -88,6 +97,7 @@ function Filled({ sandbox, fields, onSaved }: Props & { fields: readonly FieldSc
       value={values[schema.name]}
       problem={problems[schema.name]}
       onChange={(value) => set(schema.name, value)}
+      {...(schema.name === "prompt" ? { onSettled: () => setSettledPrompt(values["prompt"]) } : {})}
     />
   );
   const videos = shelf.media["video_urls"] ?? [];
@@ -101,6 +111,7 @@ function Filled({ sandbox, fields, onSaved }: Props & { fields: readonly FieldSc
       onKeyDown={(event) => {
         if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
         event.preventDefault();
+        setSettledPrompt(values["prompt"]);
         runAll();
       }}
     >
@@ -155,6 +166,13 @@ function Filled({ sandbox, fields, onSaved }: Props & { fields: readonly FieldSc
               {progress(columns)}
             </span>
           </div>
+          <p class="sum">
+            {estimates.length ? (
+              <>
+                <span class="quiet">Before the run, together:</span> <strong>{sumInWords(estimates)}</strong>
+              </>
+            ) : null}
+          </p>
           <ErrorNote message={[...told.others, catalog.problem].filter(Boolean).join(" ")} />
         </div>
       </section>
@@ -168,6 +186,9 @@ function Filled({ sandbox, fields, onSaved }: Props & { fields: readonly FieldSc
             isOld={column.asked !== null && column.asked !== now}
             canRun={canRun}
             problems={placed(column.run.failure?.problems ?? [], fields).at}
+            endpoint={sandbox.endpoint}
+            askable={askable}
+            onEstimate={(estimate) => change(column.key, { estimate })}
             onModel={(model) => change(column.key, { model })}
             onReceipt={(receipt) => change(column.key, { receipt })}
             onRun={() => run(column)}

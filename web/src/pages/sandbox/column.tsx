@@ -4,7 +4,8 @@ import { isActive, type Run } from "../../runs";
 import { Answer, useFollow } from "../../ui/answer";
 import { Badge, Button, Copy, ErrorNote, Field } from "../../ui/basics";
 import { count } from "../../ui/format";
-import type { Problems } from "../playground/form";
+import { type Estimate, EstimateBrief, useEstimate } from "../playground/estimate";
+import type { Input, Problems } from "../playground/form";
 import type { Catalog } from "../playground/models";
 import { Chosen, ModelPicker } from "../playground/picker";
 import { type Receipt, TimingBar } from "../playground/receipt";
@@ -19,7 +20,11 @@ type Props = {
   isOld: boolean;
   canRun: boolean;
   problems: Problems;
+  endpoint: string;
+  /** What all are asked, once there is enough of it for an estimate. */
+  askable: Input | null;
   onModel: (model: string) => void;
+  onEstimate: (estimate: Estimate | null) => void;
   onReceipt: (receipt: Receipt | null) => void;
   onRun: () => void;
   onStop: () => void;
@@ -33,8 +38,11 @@ export function ColumnView(props: Props) {
   const { run, model } = column;
   const active = isActive(run);
   useLiveReceipt(column, props.onReceipt);
+  const estimated = useEstimate(props.endpoint, props.askable && model ? { ...props.askable, model } : null);
+  useEffect(() => props.onEstimate(estimated.estimate), [estimated.estimate]);
   const body = useFollow<HTMLDivElement>(active);
   const name = model || `model ${index + 1}`;
+  const again = run.phase === "idle" ? "Run" : "Run again";
   return (
     <section class="panel column" aria-label={`Model ${index + 1}: ${model || "not chosen"}`}>
       <Field label={`Model ${index + 1}`} error={problems["model"]} hint={<Chosen value={model} catalog={catalog} />}>
@@ -57,11 +65,12 @@ export function ColumnView(props: Props) {
             Stop
           </Button>
         ) : (
-          <Button aria-label={`Run ${name}`} disabled={!canRun || !model} onClick={props.onRun}>
-            {run.phase === "idle" ? "Run" : "Run again"}
+          <Button aria-label={`${again} ${name}`} disabled={!canRun || !model} onClick={props.onRun}>
+            {again}
           </Button>
         )}
       </div>
+      <EstimateBrief state={estimated} />
       <div class="state">
         <Status run={run} isUploading={false} />
         {run.startedAt ? <Elapsed run={run} /> : null}

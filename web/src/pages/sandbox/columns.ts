@@ -1,5 +1,6 @@
 // The columns of a sandbox: one model each, with its call or with what was saved of an earlier one.
 import { type Failure, IDLE, type Phase, type Run } from "../../runs";
+import type { Estimate } from "../playground/estimate";
 import type { Input } from "../playground/form";
 import type { Receipt } from "../playground/receipt";
 
@@ -8,6 +9,8 @@ export const MOST = 6;
 export type Column = {
   key: number;
   model: string;
+  /** Of what would be asked now. */
+  estimate: Estimate | null;
   run: Run;
   /** Of the call whose result is shown, once it has ended; and what that call was asked. */
   receipt: Receipt | null;
@@ -45,6 +48,7 @@ let lastKey = 0;
 export const fresh = (model: string): Column => ({
   key: ++lastKey,
   model,
+  estimate: null,
   run: IDLE,
   receipt: null,
   asked: null,

@@ -54,8 +54,8 @@ export function Keeping({ sandbox, input, columns, isUploading, onSaved }: Props
       setBusy(false);
     }
   };
-  const isActiveNow = columns.some(({ run }) => isActive(run));
-  const isOff = busy || isUploading || isActiveNow || !columns.some(({ model }) => model);
+  const isOff = busy || isUploading || !columns.some(({ model }) => model);
+  const saved = columns.some(({ run }) => isActive(run)) ? "Saved, without the answers that are still coming." : "Saved.";
   const taken = { name, endpoint: sandbox.endpoint, input, columns };
   const isOwn = kept.mayChange;
   return (
@@ -66,7 +66,7 @@ export function Keeping({ sandbox, input, columns, isUploading, onSaved }: Props
         {(id) => <input id={id} type="text" maxLength={200} value={name} onInput={(event) => setName(event.currentTarget.value)} />}
       </Field>
       <div class="bar">
-        <Button kind="primary" busy={busy} disabled={isOff} onClick={() => void save(isOwn && kept.link !== null, "Saved.")}>
+        <Button kind="primary" busy={busy} disabled={isOff} onClick={() => void save(isOwn && kept.link !== null, saved)}>
           {!isOwn ? "Save a copy" : kept.id ? "Save the changes" : "Save"}
         </Button>
         {kept.id && isOwn ? (

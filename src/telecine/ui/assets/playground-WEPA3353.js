@@ -1,1 +1,0 @@
-import{u as a,v as b,w as c,x as d,y as e}from"./chunk-BP73PJD6.js";import"./chunk-H3DUOVK5.js";import"./chunk-46UBGL6M.js";import"./chunk-IHFVXXHQ.js";import"./chunk-VWV4CJKA.js";export{a as SAMPLE,b as default,c as sample,e as useCatalog,d as useFields};
