@@ -61,6 +61,14 @@ def opened(tmp_path, clock, database_url):
     return opened
 
 
+async def dumped(db):
+    """All rows of all tables of a PostgreSQL database, as JSON."""
+    tables = await db.ask("SELECT tablename FROM pg_tables WHERE schemaname = 'telecine'")
+    names = [table["tablename"] for table in tables]
+    rows = [await db.ask(f"SELECT row_to_json(t) AS row FROM {name} AS t") for name in names]
+    return json.dumps(rows)
+
+
 async def refused(keys, authorization, **more):
     with pytest.raises(AuthError) as caught:
         await keys.check(authorization, **more)
@@ -139,14 +147,17 @@ def test_no_credentials_get_a_sentence_that_names_the_application(opened, run):
     run(story())
 
 
-def test_the_database_has_no_secret(opened, run, tmp_path):
+def test_the_database_has_no_secret(opened, run, tmp_path, database_url):
     async def story():
         async with opened() as keys:
-            return await keys.create()
+            made = await keys.create()
+            return made, await dumped(keys._db) if database_url else ""
 
-    made = run(story())
-    for path in tmp_path.iterdir():
-        assert made.key_secret.encode() not in path.read_bytes()
+    made, rows = run(story())
+    files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    for found in (files, rows.encode()):
+        assert made.key_secret.encode() not in found
+    assert made.key_id.encode() in (rows.encode() or files)
     assert made.key == f"{made.key_id}:{made.key_secret}"
     assert len(made.key_secret) == 32
 
