@@ -1,6 +1,8 @@
 """The installed command `telecine`, in a process of its own."""
 
+import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -34,8 +36,11 @@ def command(*arguments, folder, **more):
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """One that nobody is given by chance, be it for a connection, before it is listened on."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Server:

@@ -94,6 +94,9 @@ class Node:
     def has_ended(self) -> bool:
         return self._zygote.has_ended(self._pid)
 
+    def log(self) -> str:
+        return (self._folder / "serve.log").read_text(errors="replace")
+
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{self._port}",

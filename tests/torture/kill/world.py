@@ -225,7 +225,8 @@ class World:
                 raise error
 
     async def _settle(self):
-        async with self._running({}) as (_, (client, *_)):
+        async with self._running({}) as (one, (client, *_)):
+            assert not one.has_ended, one.log()[-4000:]
             async with asyncio.timeout(_SETTLE_SECONDS):
                 for request_id in self.accepted:
                     while not await self._look(client, request_id):
