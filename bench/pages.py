@@ -309,7 +309,7 @@ def live(server: Server) -> str:
             body = {"prompt": "p", "model": model, "video_urls": [urls["nasa_webb.mp4"]]}
             call.post(f"/queue/{ENDPOINT}", params={"fal_webhook": url}, json=body)
         question = {
-            "prompt": "What is said, and what stands on the slides?",
+            "prompt": "What is said, and what is written on the slides?",
             "video_urls": [urls["jfk_slides.mp4"]],
         }
         columns = []
@@ -331,7 +331,7 @@ def answer(page: Page) -> None:
     field = page.get_by_role("combobox", name="Model", exact=True)
     field.fill("local/report")
     field.press("Escape")
-    page.get_by_label("Prompt", exact=True).fill("What is said, and what stands on the slides?")
+    page.get_by_label("Prompt", exact=True).fill("What is said, and what is written on the slides?")
     page.get_by_role("button", name="Stream it").click()
     page.get_by_role("status").filter(has_text="Done").wait_for()
     page.evaluate("scrollTo(0, 0)")

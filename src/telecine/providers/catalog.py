@@ -5,11 +5,12 @@ own list; the seed in this package, of which every entry has its source and its 
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from importlib import resources
 from typing import Any
 
@@ -165,10 +166,20 @@ class Card:
 
 def seeded(model: str, route: str | None = None) -> Card | None:
     """The seed's card of `model`, by the name that it has on its route."""
-    for entry in _seed()["models"]:
-        if fnmatchcase(model, entry["id"]) and route in (None, entry["route"]):
+    for matches, entry in _patterns(route):
+        if matches(model):
             return _card(model, entry)
     return None
+
+
+@functools.cache
+def _patterns(route: str | None) -> Sequence[tuple[Callable[[str], object], Mapping[str, Any]]]:
+    """The entries of a route, or all: asked twice for each request, so they are made ready once."""
+    return [
+        (re.compile(translate(entry["id"])).match, entry)
+        for entry in _seed()["models"]
+        if route in (None, entry["route"])
+    ]
 
 
 def names(route: str) -> list[str]:
