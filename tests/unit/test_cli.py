@@ -1,9 +1,11 @@
+import errno
 import ipaddress
 import json
 import os
 import socket
 import stat
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +53,7 @@ def telecine_command(monkeypatch, capsys, tmp_path):
         (SettingsError(["one", "two"]), 2, "telecine: one\ntelecine: two\n"),
         (Failed("no such file", code=2), 2, "telecine: no such file\n"),
         (NotFound("there is no key x"), 1, "telecine: there is no key x\n"),
+        (ExceptionGroup("in a task", [NotFound("x is gone")]), 1, "telecine: x is gone\n"),
         (
             InputError(
                 "two problems",
@@ -208,6 +211,24 @@ def test_port_0_is_one_free_port_on_every_address():
 def test_an_address_of_another_machine_is_told():
     with pytest.raises(Failed, match=r"203\.0\.113\.9 is no address of this machine"):
         serve.bind("203.0.113.9", 0)
+
+
+def test_where_it_listens_is_told_in_the_data_folder_while_it_serves(tmp_path):
+    where = load(tmp_path).address_file
+    with serve._announced(load(tmp_path), "http://127.0.0.1:1"):
+        assert where.read_text() == "http://127.0.0.1:1"
+    assert not where.exists()
+
+
+def test_it_serves_also_where_it_can_not_tell_the_other_commands(tmp_path, monkeypatch, caplog):
+    def full(where, _):
+        where.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with serve._announced(load(tmp_path), "http://127.0.0.1:1"):
+        assert not load(tmp_path).address_file.exists()
+    assert "not told where it listens (No space left on device)" in caplog.text
 
 
 def test_the_banner_says_where_which_providers_and_how(tmp_path):

@@ -79,6 +79,8 @@ def main() -> None:
 def _tell(error: Exception) -> int:
     """Say what went wrong; gives the exit code."""
     match error:
+        case ExceptionGroup(exceptions=[only]):  # of a server: what ended it says more
+            return _tell(only)
         case SettingsError():
             for problem in error.problems:
                 _say(problem)

@@ -182,12 +182,23 @@ def connections() -> int:
 
 @contextmanager
 def _announced(settings: Settings, here: str) -> Iterator[None]:
-    """Tell the other commands on this machine, by the data folder, where it listens."""
-    settings.address_file.write_text(here)
+    """Tell the other commands on this machine, by the data folder, where it listens.
+
+    They can be told by --server too: a full disk does not keep a server from starting.
+    """
+    try:
+        settings.address_file.write_text(here)
+    except OSError as error:
+        logging.getLogger("telecine.serve").warning(
+            "other commands are not told where it listens (%s)", error.strerror
+        )
+        with suppress(OSError):  # half an address would mislead them
+            settings.address_file.unlink(missing_ok=True)
     try:
         yield
     finally:
-        settings.address_file.unlink(missing_ok=True)
+        with suppress(OSError):
+            settings.address_file.unlink(missing_ok=True)
 
 
 async def _first_key(settings: Settings, keys: Keys) -> str | None:

@@ -54,7 +54,7 @@ _STEP = re.compile(
 )
 _FORMS = "echo, wait-S, log-N, count-N, fail-STATUS, fail-after-N-STATUS, or several joined by '-'"
 # Often enough that others get their turn, rarely enough to cost nothing.
-_DELTAS_PER_TURN = 32
+_DELTAS_PER_TURN = 4
 
 
 @dataclass(frozen=True, slots=True)

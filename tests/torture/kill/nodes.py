@@ -65,6 +65,7 @@ class Zygote:
                 if "status" in said:
                     self._ends[said["pid"]] = said["status"]
                 else:
+                    self._ends.pop(said["pid"], None)  # of one long ago that had the same number
                     self._pids.append(said["pid"])
                 self._news.notify_all()
 

@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,24 @@ def test_counting_gives_a_delta_per_word(run):
 
 def test_counting_far_takes_no_waiting(run):
     assert len(run(events("count-10000"))) == 10_003
+
+
+def test_others_get_their_turn_every_few_words(run):
+    turns = 0
+
+    async def other():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def work():
+        task = asyncio.create_task(other())
+        await events("count-1000")
+        task.cancel()
+
+    run(work())
+    assert turns >= 1000 / 4
 
 
 @pytest.mark.parametrize(
