@@ -143,7 +143,8 @@ class PayloadTooLarge(TelecineError):
 
 
 class LimitReached(TelecineError):
-    """Too much at once: running requests, rate, queue depth. `retry_after_seconds` when known."""
+    """Too much at once: running requests, rate, queue depth. When there will be room is known of
+    rates alone; of all else callers are told a second."""
 
     type = "concurrent_requests_limit"
     status = 429
@@ -154,7 +155,7 @@ class LimitReached(TelecineError):
         message: str,
         *,
         type: str | None = None,
-        retry_after_seconds: float | None = None,
+        retry_after_seconds: float = 1.0,
         data: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message, type=type)

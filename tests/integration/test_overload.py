@@ -73,7 +73,7 @@ def test_a_full_queue_is_told_before_the_body_is_read(run, tmp_path):
             status, headers, said = await refused(server, announced(f"/queue{EP}", 5_000_000))
             assert (status, said["type"]) == (429, "queue_full")
             assert "3 requests wait, and 3 may" in said["detail"]
-            assert headers["x-fal-needs-retry"] == "1"
+            assert (headers["x-fal-needs-retry"], headers["retry-after"]) == ("1", "1")
 
     run(main())
 
@@ -119,8 +119,9 @@ def test_a_key_that_runs_as_much_as_it_may_is_told_before_the_body_is_read(run, 
             streaming.send(ask("POST", f"{EP}/stream", "echo/count-2-wait-60"))
             assert (await streaming.answer())[0] == 200
             for path in (EP, f"{EP}/stream"):
-                status, _, said = await refused(server, announced(path, 5_000_000))
+                status, headers, said = await refused(server, announced(path, 5_000_000))
                 assert (status, said["type"]) == (429, "concurrent_requests_limit")
+                assert headers["retry-after"] == "1"
                 assert said["data"] == {"limit": 1}
 
     run(main())
