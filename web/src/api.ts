@@ -15,8 +15,8 @@ export class ApiError extends Error {
   }
 }
 
-/** Set by the session's owner: called when the server no longer knows who this is. */
-export const signedOut: { tell: () => void } = { tell: () => {} };
+/** Set by the session's owner: called when the server no longer knows who this is, or is not to. */
+export const signedOut: { tell: (isWanted?: boolean) => void } = { tell: () => {} };
 
 export function problemsOf(body: unknown): Problem[] {
   const detail = (body as { detail?: unknown } | null)?.detail;

@@ -87,10 +87,16 @@ function Loaded({ page, rest, query }: { page: Page } & PageProps) {
     let isThere = true;
     page.load().then(
       (module) => isThere && setBody(() => module.default),
-      () => isThere && setProblem("This part of the page could not be loaded. Reload to try again."),
+      () => isThere && setProblem("This page could not be loaded. Is telecine serve still running?"),
     );
     return () => void (isThere = false);
   }, [page]);
-  if (problem) return <ErrorNote message={problem} />;
+  if (problem) {
+    return (
+      <ErrorNote message={problem}>
+        <Button onClick={() => location.reload()}>Try again</Button>
+      </ErrorNote>
+    );
+  }
   return Body ? <Body rest={rest} query={query} /> : <Spinner label="Loading" />;
 }

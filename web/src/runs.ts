@@ -1,6 +1,6 @@
 // One call to an endpoint in any of the three modes, through fal's own client, as one state that pages
 // show. Whatever comes in between two frames of the screen is shown at once with the next.
-import { ApiError as FalError, ValidationError } from "@fal-ai/client";
+import { ApiError as FalError, type QueueStatus, ValidationError } from "@fal-ai/client";
 import { get, messageOf, problemsOf, type Problem } from "./api";
 import { fal } from "./fal";
 import { type Free, line } from "./lines";
@@ -24,6 +24,8 @@ export type Run = {
   mode: Mode;
   requestId: string | null;
   position: number | null;
+  /** The server does not answer now; the request is in its queue all the same. */
+  isAway: boolean;
   logs: LogLine[];
   text: string;
   reasoning: string;
@@ -35,13 +37,15 @@ export type Run = {
   endedAt: number | null;
 };
 
-export type Handle = { stop: () => void; ended: Promise<Run> };
+/** `leave`: nobody looks any more. What is in the queue goes on; everything else is stopped. */
+export type Handle = { stop: () => void; leave: () => void; ended: Promise<Run> };
 
 export const IDLE: Run = {
   phase: "idle",
   mode: "stream",
   requestId: null,
   position: null,
+  isAway: false,
   logs: [],
   text: "",
   reasoning: "",
@@ -60,6 +64,7 @@ export function start(endpoint: string, input: Record<string, unknown>, mode: Mo
   let run: Run = { ...IDLE, mode, phase: "sending", startedAt: performance.now() };
   let frame = 0;
   const abort = new AbortController();
+  const left = new AbortController();
   const change = (news: Partial<Run>) => {
     run = { ...run, ...news };
     if (!frame) frame = requestAnimationFrame(flush);
@@ -77,7 +82,7 @@ export function start(endpoint: string, input: Record<string, unknown>, mode: Mo
     free = await line();
     abort.signal.throwIfAborted();
     const how = { run: once, stream: free ? streamed : queued, queue: queued }[mode];
-    await how({ endpoint, input, change, say, abort, hasLine: free !== null, current: () => run });
+    await how({ endpoint, input, change, say, abort, left: left.signal, hasLine: free !== null, current: () => run });
   };
   const ended = work()
     .catch((error: unknown) => {
@@ -92,7 +97,12 @@ export function start(endpoint: string, input: Record<string, unknown>, mode: Mo
       return run;
     });
   show(run);
-  return { stop: () => abort.abort(), ended };
+  const stop = () => abort.abort();
+  const leave = () => {
+    if (mode === "queue") left.abort();
+    stop();
+  };
+  return { stop, leave, ended };
 }
 
 type Work = {
@@ -101,6 +111,7 @@ type Work = {
   change: (news: Partial<Run>) => void;
   say: (text: string, reasoning: string) => void;
   abort: AbortController;
+  left: AbortSignal;
   hasLine: boolean;
   current: () => Run;
 };
@@ -154,33 +165,62 @@ const ASK_MS = 400;
 const ONCE = { "x-fal-no-retry": "1" };
 
 /** Through the queue; without a line to hold, its state and its text so far are asked for again and again. */
-async function queued({ endpoint, input, change, say, abort, hasLine, current }: Work): Promise<void> {
+async function queued(work: Work): Promise<void> {
+  const { endpoint, input, change, abort, left, current } = work;
   const headers = current().mode === "stream" ? ONCE : {};
   const { request_id: requestId } = await fal.queue.submit(endpoint, { input, headers });
   change({ phase: "queued", requestId });
-  const cancel = () => void fal.queue.cancel(endpoint, { requestId }).catch(() => {});
+  const cancel = () => void (left.aborted || fal.queue.cancel(endpoint, { requestId }).catch(() => {}));
   if (abort.signal.aborted) cancel();
   abort.signal.addEventListener("abort", cancel, { once: true });
+  while (!(await patiently(work, () => watched(work, requestId)))) abort.signal.throwIfAborted();
+  const { data } = await patiently(work, () => fal.queue.result(endpoint, { requestId }));
+  finish(change, data, requestId);
+}
+
+const AWAY_MS = 1000;
+
+/** The queue outlives a server that starts again: what does not answer is asked until it does. */
+async function patiently<T>({ change, abort }: Work, ask: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isLost(error)) throw error;
+      abort.signal.throwIfAborted();
+      change({ isAway: true });
+      await new Promise((over) => setTimeout(over, AWAY_MS));
+      abort.signal.throwIfAborted();
+    }
+  }
+}
+
+/** Whether it has ended; else the server hung up, as it does before it stops. */
+async function watched({ endpoint, change, say, left, hasLine, current }: Work, requestId: string): Promise<boolean> {
+  let isOver = false;
   const read = async () => {
     const { output_so_far: text } = await get<{ output_so_far: string | null }>(`/telecine/v1/requests/${requestId}`);
     if (text && text.length > current().text.length) say(text, "");
   };
-  await fal.queue.subscribeToStatus(endpoint, {
-    requestId,
-    logs: true,
-    ...(hasLine ? { mode: "streaming" } : { mode: "polling", pollInterval: ASK_MS }),
-    onQueueUpdate: (status) => {
-      const lines = "logs" in status ? (status.logs as LogLine[] | undefined) : undefined;
-      const logs = lines?.length ? merged(current().logs, lines) : current().logs;
-      if (status.status === "IN_QUEUE") change({ phase: "queued", position: status.queue_position ?? null, logs });
-      else if (status.status === "IN_PROGRESS") {
-        change({ phase: current().text ? "streaming" : "running", position: null, logs });
-        if (!hasLine) void read().catch(() => {}); // the next time, or at the end
-      } else change({ logs });
-    },
-  });
-  const { data } = await fal.queue.result(endpoint, { requestId });
-  finish(change, data, requestId);
+  const onQueueUpdate = (status: QueueStatus) => {
+    const lines = "logs" in status ? (status.logs as LogLine[] | undefined) : undefined;
+    const logs = lines?.length ? merged(current().logs, lines) : current().logs;
+    change({ logs, isAway: false });
+    if (status.status === "IN_QUEUE") change({ phase: "queued", position: status.queue_position ?? null });
+    else if (status.status === "IN_PROGRESS") {
+      change({ phase: current().text ? "streaming" : "running", position: null });
+      if (!hasLine) void read().catch(() => {}); // the next time, or at the end
+    } else isOver = true;
+  };
+  if (hasLine) {
+    const stream = await fal.queue.streamStatus(endpoint, { requestId, logs: true });
+    left.addEventListener("abort", () => stream.abort(), { once: true });
+    stream.on("data", onQueueUpdate);
+    await stream.done();
+  } else {
+    await fal.queue.subscribeToStatus(endpoint, { requestId, logs: true, mode: "polling", pollInterval: ASK_MS, onQueueUpdate });
+  }
+  return isOver;
 }
 
 /** Streams repeat lines when they begin anew. */
@@ -190,15 +230,19 @@ function merged(known: LogLine[], more: LogLine[]): LogLine[] {
 }
 
 function failureOf(error: unknown): Failure {
+  if (isLost(error)) {
+    return { message: "The server does not answer. Is telecine serve still running?", status: 0, problems: [] };
+  }
   if (error instanceof ValidationError || error instanceof FalError) {
     return { message: messageOf(error.body, error.status), status: error.status, problems: problemsOf(error.body) };
   }
-  const message = error instanceof Error ? error.message : String(error);
-  return {
-    message: message === "Failed to fetch" ? "The server does not answer. Is telecine serve still running?" : message,
-    status: 0,
-    problems: [],
-  };
+  return { message: error instanceof Error ? error.message : String(error), status: 0, problems: [] };
+}
+
+/** Whether no answer came, or it broke off: of that fal's client makes a 500 that no server gave. */
+function isLost(error: unknown): boolean {
+  if (error instanceof FalError) return error.status === 500 && error.body === undefined && !/^HTTP /.test(error.message);
+  return error instanceof TypeError && /fetch|network|load failed/i.test(error.message);
 }
 
 const idOf = (error: unknown): string | null => (error instanceof FalError ? (error.requestId ?? null) : null);

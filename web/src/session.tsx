@@ -1,6 +1,6 @@
 // Who is signed in. Without keys (serve --no-auth) everybody on this machine is.
 import { createContext } from "preact";
-import { useContext, useEffect, useState } from "preact/hooks";
+import { useContext, useEffect, useRef, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import { ApiError, del, get, post, signedOut } from "./api";
 import { Button, ErrorNote, Field, Spinner } from "./ui/basics";
@@ -19,15 +19,17 @@ export const isAdmin = (session: Session): boolean => session.scopes.includes("A
 
 export async function signOut(): Promise<void> {
   await del("/telecine/v1/session");
-  signedOut.tell();
+  signedOut.tell(true);
 }
 
 export function SignedIn({ children }: { children: ComponentChildren }) {
   const [session, setSession] = useState<Session | null | "unknown">("unknown");
   const [problem, setProblem] = useState<string | null>(null);
+  const wasIn = useRef(false);
   const look = async () => {
     try {
       setSession(await get<Session>("/telecine/v1/session"));
+      wasIn.current = true;
       setProblem(null);
     } catch (error) {
       setSession(null);
@@ -35,11 +37,19 @@ export function SignedIn({ children }: { children: ComponentChildren }) {
     }
   };
   useEffect(() => {
-    signedOut.tell = () => setSession(null);
+    signedOut.tell = (isWanted = false) => {
+      if (wasIn.current && !isWanted) setProblem("This session has ended: it is too old, or its key no longer holds. Sign in again.");
+      wasIn.current = false;
+      setSession(null);
+    };
     void look();
   }, []);
   if (session === "unknown") return <Spinner label="One moment" />;
-  if (session === null) return <SignIn problem={problem} onDone={look} />;
+  const signedIn = async () => {
+    await look();
+    requestAnimationFrame(() => document.getElementById("main")?.focus());
+  };
+  if (session === null) return <SignIn problem={problem} onDone={signedIn} />;
   return <Current.Provider value={session}>{children}</Current.Provider>;
 }
 
@@ -66,7 +76,10 @@ function SignIn({ problem, onDone }: { problem: string | null; onDone: () => Pro
   };
   return (
     <main class="signin" tabIndex={-1}>
-      <h1>Telecine</h1>
+      <h1 class="brand">
+        <img src="/ui/icon.svg" alt="" width="32" height="32" />
+        Telecine
+      </h1>
       <p>Sign in with one of this server’s keys.</p>
       <form onSubmit={submit}>
         <Field label="Key" hint="It looks like id:secret, and stays in this browser as a cookie that no script can read.">
@@ -87,7 +100,8 @@ function SignIn({ problem, onDone }: { problem: string | null; onDone: () => Pro
         </Button>
       </form>
       <p class="quiet">
-        The first start in a terminal showed a key once. Another: <code>telecine keys create</code>
+        The first start in a terminal showed a key once. For another, on the machine of the server and with its data folder:{" "}
+        <code>telecine keys create --scope ADMIN</code>
       </p>
     </main>
   );

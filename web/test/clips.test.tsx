@@ -101,6 +101,27 @@ test("an upload that is cancelled stops and is gone", async () => {
   assert.deepEqual(names(), []);
 });
 
+test("the focus stays near when a clip goes", async () => {
+  place = show(<Held />);
+  await add("http://a/1.mp4", "http://a/2.mp4");
+  labelled("Remove 1.mp4").click();
+  await settled();
+  assert.equal(document.activeElement, labelled("Remove 2.mp4"));
+  labelled("Remove 2.mp4").click();
+  await settled();
+  assert.equal(document.activeElement?.textContent, "Choose files");
+});
+
+test("an upload that is refused says why", async () => {
+  const before = globalThis.fetch;
+  globalThis.fetch = async () => Response.json({ detail: "This key may not upload files" }, { status: 403 });
+  place = show(<Held />);
+  shelf.addFiles("video_urls", [new File(["x"], "a.mp4", { type: "video/mp4" })], 100);
+  await settled();
+  globalThis.fetch = before;
+  assert.match(place.textContent ?? "", /This key may not upload files/);
+});
+
 test("an upload that failed says so and can be tried again", async () => {
   place = show(<Held />);
   shelf.addFiles("video_urls", [new File(["x"], "a.mp4", { type: "video/mp4" })], 100);

@@ -4,7 +4,7 @@ import type { Row } from "../src/console";
 import { body, changes } from "../src/pages/keys/form";
 import { NO_FILTERS, Rows, asked, matches, queryOf } from "../src/pages/requests/live";
 import { RequestTable, costOf } from "../src/pages/requests/table";
-import { days, shown } from "../src/pages/usage/charts";
+import { Columns, days, shown } from "../src/pages/usage/charts";
 import { add, share } from "../src/ui/decimal";
 import { Confirm } from "../src/ui/confirm";
 import { type Place, settled, show } from "./dom";
@@ -160,6 +160,13 @@ test("a day without a call has its place in the chart", () => {
 // ---------------------------------------------------------------- keys
 
 const VALUES = { alias: " a ", models: "x/*, y\n", per_minute: "", running: "3", budget: "1.50", budget_per: "day", expires_at: "" };
+
+test("a chart in which nothing is says so", () => {
+  const free = { name: "2026-11-23", label: "", calls: 2, prompt_tokens: 9, completion_tokens: 1, total_tokens: 10, cost: "0", unknown_costs: 0 };
+  const place = show(<Columns title="By day" metric="cost" lines={[free]} />);
+  assert.match(place.textContent ?? "", /Nothing was billed in this time/);
+  place.close();
+});
 
 test("an empty field of a key is no limit", () => {
   assert.deepEqual(body(VALUES), {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { useState } from "preact/hooks";
-import { ModelPicker } from "../src/pages/playground/picker";
+import { Chosen, ModelPicker } from "../src/pages/playground/picker";
 import type { Catalog } from "../src/pages/playground/models";
 import { find, press, settled, show, type } from "./dom";
 
@@ -60,5 +60,21 @@ test("typing searches, and any name may be asked for", async () => {
   await type(input, "my/alias");
   assert.deepEqual(options(), []);
   assert.equal(said.at(-1), "my/alias");
+  place.close();
+});
+
+test("a search without a hit says so", async () => {
+  const { place, input } = await opened();
+  await type(input, "nothing like this");
+  assert.equal(input.getAttribute("aria-expanded"), "false");
+  assert.match(find(place, "[role=status]").textContent ?? "", /No model of the list/);
+  place.close();
+});
+
+test("a name without its provider is described by where it goes", async () => {
+  const estimate = { provider: "p", provider_model: "two" };
+  const place = show(<Chosen value="two" catalog={CATALOG} estimate={estimate} />);
+  assert.match(place.textContent ?? "", /goes to p\/two/);
+  assert.match(place.textContent ?? "", /video: file/);
   place.close();
 });

@@ -67,6 +67,64 @@ test("a stream without a line goes through the queue, once, and its text is seen
   held.forEach((free) => free?.());
 });
 
+test("a server that starts again does not end what is in its queue", async () => {
+  const states = ["IN_PROGRESS", "away", "away", "COMPLETED"];
+  answer = (method, target) => {
+    const path = new URL(target, "http://here").pathname;
+    if (method === "POST") return json({ request_id: "r" });
+    if (!path.endsWith("/status/stream")) return json({ output: "all of it", usage: { cost: 0 } });
+    const state = states.shift();
+    if (state === "away") throw new TypeError("Failed to fetch");
+    return events({ status: state, logs: [] });
+  };
+  const seen: Run[] = [];
+  const run = await start("openrouter/router/video", INPUT, "queue", (state) => seen.push(state)).ended;
+  assert.deepEqual([run.phase, run.text, run.isAway], ["done", "all of it", false]);
+  assert.equal(seen.some(({ isAway }) => isAway), true);
+});
+
+const events = (...all: unknown[]) =>
+  new Response(all.map((each) => `data: ${JSON.stringify(each)}\n\n`).join(""), { headers: { "content-type": "text/event-stream" } });
+
+for (const [mode, isCancelled] of [["leave", false], ["stop", true]] as const) {
+  test(`${mode}: what is in the queue ${isCancelled ? "is cancelled" : "goes on"}`, async () => {
+    const asked: string[] = [];
+    let hangUp = () => {};
+    answer = (method, target) => {
+      const path = new URL(target, "http://here").pathname;
+      asked.push(`${method} ${path}`);
+      if (method === "POST") return json({ request_id: "r" });
+      if (method === "PUT") {
+        hangUp();
+        return json({ status: "CANCELLATION_REQUESTED" });
+      }
+      const body = new ReadableStream({ start: (stream) => void (hangUp = () => stream.close()) });
+      return new Response(body, { headers: { "content-type": "text/event-stream" } });
+    };
+    const handle = start("openrouter/router/video", INPUT, "queue", () => {});
+    await new Promise<void>((seen) => {
+      const look = () => (asked.some((each) => each.endsWith("/status/stream")) ? seen() : setTimeout(look, 5));
+      look();
+    });
+    handle[mode]();
+    assert.equal((await handle.ended).phase, "cancelled");
+    assert.equal(asked.some((each) => each.startsWith("PUT")), isCancelled);
+  });
+}
+
+test("an answer that breaks off is no failure of the model's", async () => {
+  const broken = new ReadableStream({
+    start(stream) {
+      stream.enqueue(new TextEncoder().encode('data: {"output": "one"}\n\n'));
+      setTimeout(() => stream.error(new TypeError("network error")), 20);
+    },
+  });
+  answer = () => new Response(broken, { headers: { "content-type": "text/event-stream" } });
+  const run = await start("openrouter/router/video", INPUT, "stream", () => {}).ended;
+  assert.deepEqual([run.phase, run.text, run.failure?.status], ["failed", "one", 0]);
+  assert.match(run.failure?.message ?? "", /Is telecine serve still running/);
+});
+
 test("a call gives its line back when it has ended, however it ends", async () => {
   answer = () => new Response("{}", { status: 500 });
   for (let time = 0; time < 5; time++) {

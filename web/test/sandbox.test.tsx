@@ -107,6 +107,12 @@ test("JSON to take away has everything, with the receipts", () => {
   assert.deepEqual(result.cost, { usd: "0.0012", source: "computed" });
 });
 
+test("what people typed is no HTML for whatever shows the file", () => {
+  const columns = [{ ...fresh("m/<img src=x onerror=alert(1)>"), run: { ...fresh("").run, phase: "failed" as const, failure: { message: "<b>", status: 0, problems: [] } } }];
+  const text = asMarkdown({ name: "<script>", endpoint: "e", input: { prompt: "<svg onload=x>" }, columns });
+  assert.equal(/<(img|script|svg|b)/.test(text), false, text);
+});
+
 test("a file is named after the sandbox", () => {
   assert.equal(fileName("JFK, three ways!", "md"), "jfk-three-ways.md");
   assert.equal(fileName("../..", "json"), "sandbox.json");

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 from tests.acceptance.support.clips import DATA
-from tests.acceptance.support.server import KEY
+from tests.acceptance.support.server import KEY, free_port
 from tests.acceptance.support.waiting import eventually
 
 CLIP = DATA / "jfk_slides.mp4"
@@ -67,6 +67,7 @@ def test_one_signs_in_with_a_key_and_out_again(opening, server):
     field.fill(KEY)
     field.press("Enter")
     expect(page.get_by_role("navigation", name="Pages")).to_be_visible()
+    expect(page.get_by_role("main")).to_be_focused()
     assert KEY.partition(":")[2] not in json.dumps(page.context.storage_state())
     assert page.evaluate("document.cookie") == ""
     page.get_by_role("button", name="Sign out").click()
@@ -165,6 +166,26 @@ def test_an_upload_shows_its_progress_and_is_cancelled(play):
     page.get_by_role("button", name="Cancel the upload of jfk_slides.mp4").click()
     expect(page.get_by_role("progressbar", name=re.compile("Upload"))).to_have_count(0)
     expect(page.get_by_role("button", name="Uploading…")).to_have_count(0)
+
+
+def test_clips_are_there_again_however_often_the_page_is_loaded(play):
+    page = play("echo/echo")
+    for _ in range(3):
+        page.reload()
+        uploaded(page)
+        expect(page.locator("video")).to_be_visible()
+
+
+def test_what_was_wrong_with_one_clip_is_not_said_of_the_next(play):
+    page = play("echo/echo", clip=DATA / "html_error_page.mp4")
+    mode(page, "Run")
+    go(page)
+    expect(state(page)).to_have_text("Failed")
+    expect(videos(page)).to_contain_text("HTML page")
+    page.get_by_role("button", name=re.compile("^Remove ")).click()
+    page.locator("input[type=file]").first.set_input_files(CLIP)
+    uploaded(page)
+    expect(videos(page)).not_to_contain_text("HTML page")
 
 
 def test_the_players_handles_choose_what_of_it_is_sent(play, raw):
@@ -267,6 +288,33 @@ def test_a_full_queue_tells_the_position(opening, in_front_of_all, asked):
         for url in before:
             call.put(url).raise_for_status()
     expect(state(page)).to_have_text("Done")
+
+
+def test_a_queued_request_goes_on_when_its_page_is_left(play):
+    page = play("echo/count-30-wait-3")
+    mode(page, "Queue")
+    go(page)
+    page.get_by_role("link", name="The request").click()
+    title = page.locator(".story .title")
+    expect(title).to_contain_text("running")
+    expect(title).to_contain_text("succeeded")
+
+
+def test_a_server_that_starts_again_is_waited_for(opening, in_front_of_all):
+    again = in_front_of_all(port=free_port())
+    shown = opening(again)
+    page = shown.page
+    shown.open("/ui/playground?model=echo/count-30-wait-3&prompt=p")
+    page.locator("input[type=file]").first.set_input_files(CLIP)
+    uploaded(page)
+    mode(page, "Queue")
+    go(page)
+    expect(state(page)).to_have_text("Running")
+    again.kill()
+    expect(state(page)).to_have_text("The server is away: asking again")
+    again.start()
+    expect(state(page)).to_have_text("Done")
+    expect(answer(page)).to_contain_text("29 30")
 
 
 def test_stopping_hangs_up_on_the_provider(play, fake):
@@ -386,13 +434,9 @@ def test_with_no_key_the_embedded_model_answers_a_sample_clip_one_click_away(ope
     unlock = page.get_by_role("complementary", name="Models")
     expect(unlock).to_contain_text("OPENROUTER_API_KEY")
     expect(unlock).to_contain_text("GEMINI_API_KEY")
-    page.get_by_role("button", name="Use the sample clip").click()
+    page.get_by_role("button", name="Try it with the sample clip").click()
     uploaded(page)
-    expect(page.get_by_role("combobox", name="Model", exact=True)).to_have_value(
-        re.compile("^local/")
-    )
-    mode(page, "Stream")
-    go(page)
+    expect(page.get_by_role("combobox", name="Model", exact=True)).to_have_value("local/report")
     expect(state(page)).to_have_text("Done", timeout=90_000)
     expect(answer(page)).to_contain_text(re.compile("ask not", re.IGNORECASE))
     expect(page.locator("p.figures")).to_contain_text("free")

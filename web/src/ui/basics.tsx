@@ -76,32 +76,43 @@ export function Badge({ tone = "neutral", children }: { tone?: "neutral" | "good
 }
 
 export function Copy({ text, label = "Copy" }: { text: string; label?: string }) {
-  const [done, setDone] = useState(false);
+  const [said, setSaid] = useState("");
   const timer = useRef(0);
   useEffect(() => () => clearTimeout(timer.current), []);
+  const place = useRef<HTMLSpanElement>(null);
   const copy = async () => {
-    await copyText(text);
-    setDone(true);
+    setSaid((await copied(text, place.current)) ? "Copied" : "Copying is not allowed here");
     clearTimeout(timer.current);
-    timer.current = window.setTimeout(() => setDone(false), 1500);
+    timer.current = window.setTimeout(() => setSaid(""), 1500);
   };
   return (
     <Button kind="quiet" class="copy" onClick={copy}>
-      <span aria-live="polite">{done ? "Copied" : label}</span>
+      <span ref={place} aria-live="polite">
+        {said || label}
+      </span>
     </Button>
   );
 }
 
-/** Also on plain http, where the clipboard API is not there. */
-async function copyText(text: string): Promise<void> {
-  if (navigator.clipboard && isSecureContext) return navigator.clipboard.writeText(text);
+/** Whether it was copied; also on plain http, where the clipboard API is not there. `near`: what lies outside
+ * of an open dialog can not be chosen. */
+async function copied(text: string, near: Element | null): Promise<boolean> {
+  if (navigator.clipboard && isSecureContext) {
+    return navigator.clipboard.writeText(text).then(
+      () => true,
+      () => false,
+    );
+  }
+  const focused = document.activeElement as HTMLElement | null;
   const area = document.createElement("textarea");
   area.value = text;
   area.className = "off-screen";
-  document.body.append(area);
+  (near?.closest("dialog") ?? document.body).append(area);
   area.select();
-  document.execCommand("copy");
+  const isDone = document.execCommand("copy");
   area.remove();
+  focused?.focus();
+  return isDone;
 }
 
 /** A row of buttons of which one is chosen. */

@@ -19,7 +19,8 @@ export default function KeysPage() {
     return (
       <Empty title="Keys are for administrators">
         <p>
-          Sign in with a key that has the scope <code>ADMIN</code> to see and change them.
+          Sign in with a key that has the scope <code>ADMIN</code> to see and change them. One is made on the machine of the
+          server: <code>telecine keys create --scope ADMIN</code>
         </p>
       </Empty>
     );

@@ -24,6 +24,7 @@ export function Clips({ field, kind, isSeveral, shelf, problem, chosen, onChoose
   const [said, setSaid] = useState("");
   const [isOver, setOver] = useState(false);
   const picker = useRef<HTMLInputElement>(null);
+  const group = useRef<HTMLDivElement>(null);
   const id = useId();
 
   const take = (files: readonly File[], text: string): boolean => {
@@ -37,6 +38,14 @@ export function Clips({ field, kind, isSeveral, shelf, problem, chosen, onChoose
   };
   usePaste((data) => take([...data.files], data.getData("text/plain")), kind);
 
+  /** The button that was pressed goes with its clip: the focus stays near. */
+  const remove = (index: number, key: number) => {
+    shelf.remove(field, key);
+    requestAnimationFrame(() => {
+      const left = group.current?.querySelectorAll<HTMLElement>("li .actions > :last-child") ?? [];
+      (left[Math.min(index, left.length - 1)] ?? group.current?.querySelector<HTMLElement>(".adding button"))?.focus();
+    });
+  };
   const addAddress = (event: Event) => {
     event.preventDefault();
     const urls = addresses(address);
@@ -48,6 +57,7 @@ export function Clips({ field, kind, isSeveral, shelf, problem, chosen, onChoose
   const title = (isSeveral ? several : one).replace(/^./, (first) => first.toUpperCase());
   return (
     <div
+      ref={group}
       role="group"
       aria-labelledby={id}
       class={`clips ${isOver ? "is-over" : ""} ${problem ? "wrong" : ""}`}
@@ -75,7 +85,7 @@ export function Clips({ field, kind, isSeveral, shelf, problem, chosen, onChoose
               place={[index, items.length]}
               isChosen={kind === "video" && item.key === chosen}
               onChoose={kind === "video" ? () => onChoose(item.key) : null}
-              onRemove={() => shelf.remove(field, item.key)}
+              onRemove={() => remove(index, item.key)}
               onRetry={() => shelf.retry(field, item.key)}
               onMove={(by) => shelf.move(field, item.key, by)}
             />

@@ -9,7 +9,7 @@ export function Code(asked: Asked) {
       <div class="snippet">
         <div class="head">
           <p class="hint">{snippet.about}</p>
-          <Copy text={snippet.text} label={`Copy ${snippet.name}`} />
+          <Copy key={snippet.name} text={snippet.text} label={`Copy ${snippet.name}`} />
         </div>
         <pre tabIndex={0} role="region" aria-label={snippet.name}>
           <code>{snippet.text}</code>

@@ -18,7 +18,7 @@ export function SchemaField({ field, value, problem, onChange, onSettled }: Prop
     return <Switch field={field} value={value} problem={problem} onChange={onChange} />;
   }
   return (
-    <Field label={<span title={hint(field)}>{label}</span>} hint={hint(field)} error={problem}>
+    <Field label={<span title={hint(field).replaceAll("`", "")}>{label}</span>} hint={<Hint text={hint(field)} />} error={problem}>
       {(id, describedBy) => {
         const shared = {
           id,
@@ -84,7 +84,9 @@ function Switch({ field, value, problem, onChange }: Omit<Props, "onSettled">) {
       </label>
       <div id={`${id}-about`} class="about">
         {problem ? <p class="problem">{problem}</p> : null}
-        <p class="hint">{hint(field)}</p>
+        <p class="hint">
+          <Hint text={hint(field)} />
+        </p>
       </div>
     </div>
   );
@@ -107,6 +109,11 @@ export function named(field: FieldSchema): string {
   const words = field.name.replaceAll("_", " ");
   const shown: Record<string, string> = { fps: "Frames / s", max_tokens: "Most tokens", max_frames: "Most frames", models: "Fallback models" };
   return shown[field.name] ?? words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** What stands between backticks is code. */
+function Hint({ text }: { text: string }) {
+  return <>{text.split("`").map((part, index) => (index % 2 ? <code>{part}</code> : part))}</>;
 }
 
 function hint(field: FieldSchema): string {

@@ -18,7 +18,7 @@ import { Result } from "./result";
 import { Unlock } from "./unlock";
 
 const VIDEO = "openrouter/router/video";
-export const SAMPLE = { name: "sample.mp4", path: "/ui/sample.mp4", prompt: "What is said, and what stands on the slides?" };
+export const SAMPLE = { name: "sample.mp4", path: "/ui/sample.mp4", prompt: "What is said, and what is written on the slides?" };
 const MODES = [
   ["run", "Run"],
   ["stream", "Stream"],
@@ -98,6 +98,8 @@ function Bench({ draft }: { draft: Draft }) {
   const [mode, setModeNow] = useState<Mode>(mode0);
   const [run, setRun] = useState<Run>(IDLE);
   const [cleared, setCleared] = useState<Problems>({});
+  const [asked, setAsked] = useState<Input | null>(null);
+  const [isTrying, setTrying] = useState(false);
   const handle = useRef<Handle | null>(null);
   const player = useRef<HTMLVideoElement>(null);
   const [chosenKey, setChosenKey] = useState<number | null>(null);
@@ -107,7 +109,7 @@ function Bench({ draft }: { draft: Draft }) {
   const catalog = useCatalog();
   useEffect(() => {
     shelf.replace(draft.media);
-    return () => handle.current?.stop();
+    return () => handle.current?.leave();
   }, []);
 
   const parts = useMemo(() => groups(fields ?? []), [fields]);
@@ -125,22 +127,33 @@ function Bench({ draft }: { draft: Draft }) {
     () => <Code origin={location.origin} endpoint={endpoint} input={input} mode={mode} />,
     [endpoint, input, mode],
   );
-  useEffect(() => store({ endpoint, values, media: urls }), [endpoint, values, shelf.media]);
+  // Before the fields are there nobody knows which media belong to them.
+  useEffect(() => {
+    if (fields) store({ endpoint, values, media: urls });
+  }, [endpoint, values, urls, fields]);
 
   // The prompt's letters are not worth fetching the videos again: it counts when it was left.
   const hasSomething = !!settledPrompt || Object.keys(urls).length > 0;
   const isAskable = hasSomething && !!input["model"] && !shelf.isUploading && hasNeeded(parts.media, urls) && !Object.keys(own).length;
   const estimated = useEstimate(endpoint, isAskable ? { ...input, prompt: settledPrompt || "?" } : null);
 
-  const told = placed(run.failure?.problems ?? estimated.problems, fields ?? []);
+  // What was wrong with another input is not wrong with this one.
+  const failed = asked === input ? run.failure?.problems : undefined;
+  const told = placed(failed ?? estimated.problems, fields ?? []);
   const problems: Record<string, string> = { ...told.at, ...cleared, ...own };
 
   const active = isActive(run);
   const begin = () => {
     if (active || shelf.isUploading) return;
     handle.current = start(endpoint, input, mode, setRun);
+    setAsked(input);
     setCleared({});
   };
+  useEffect(() => {
+    if (!isTrying || shelf.isUploading || !fields || !hasNeeded(parts.media, urls)) return;
+    setTrying(false);
+    begin();
+  }, [isTrying, shelf.isUploading, fields, urls]);
   const setMode = (chosen: Mode) => {
     setModeNow(chosen);
     localStorage.setItem("telecine.mode", chosen);
@@ -155,17 +168,23 @@ function Bench({ draft }: { draft: Draft }) {
     player.current.scrollIntoView({ block: "nearest" });
     player.current.focus();
   };
-  const useSample = (field: string) => {
-    void sample().then((file) => shelf.addFiles(field, [file], 100));
+  const useSample = async (field: string) => {
+    shelf.addFiles(field, [await sample()], 100);
     if (!values["prompt"]) {
       set("prompt", SAMPLE.prompt);
       setSettledPrompt(SAMPLE.prompt);
     }
   };
 
+  /** One click from nothing to an answer. */
+  const tryIt = (model: string) => {
+    set("model", model);
+    void useSample("video_urls").then(() => setTrying(true), () => {});
+  };
+
   const field = (schema: FieldSchema) =>
     schema.name === "model" ? (
-      <Field key="model" label="Model" error={problems["model"]} hint={<Chosen value={String(values["model"] ?? "")} catalog={catalog.found} />}>
+      <Field key="model" label="Model" error={problems["model"]} hint={<Chosen value={String(values["model"] ?? "")} catalog={catalog.found} estimate={estimated.isAsking ? null : estimated.estimate} />}>
         {(id, describedBy) => (
           <ModelPicker
             id={id}
@@ -202,7 +221,7 @@ function Bench({ draft }: { draft: Draft }) {
       }}
     >
       <div class="left">
-        <Unlock catalog={catalog.found} />
+        <Unlock catalog={catalog.found} onTry={endpoint === VIDEO && run.phase === "idle" && !isTrying && !videos.length ? tryIt : null} />
         <section class="panel form" aria-label="Input">
           <Field label="Endpoint" hint={endpoints.find((each) => each.endpoint_id === endpoint)?.metadata.description}>
             {(id, describedBy) => (
@@ -225,7 +244,7 @@ function Bench({ draft }: { draft: Draft }) {
               problem={problems[schema.name]}
               chosen={chosen?.key ?? null}
               onChoose={setChosenKey}
-              onSample={schema.name === "video_urls" && !videos.length ? () => useSample(schema.name) : null}
+              onSample={schema.name === "video_urls" && !videos.length ? () => void useSample(schema.name) : null}
             />
           ))}
           {chosen && kinds.includes("video") ? (

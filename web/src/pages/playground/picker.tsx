@@ -1,6 +1,7 @@
 // The model: a text with suggestions, as aliases and names that no list has may be asked for too.
 import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
 import { Badge } from "../../ui/basics";
+import type { Estimate } from "./estimate";
 import type { MediaKind } from "./form";
 import { type Catalog, type Model, context, fits, forms, priceInWords, search, sourceInWords } from "./models";
 
@@ -63,7 +64,7 @@ export function ModelPicker({ id, describedBy, value, onChange, catalog, kinds }
         id={id}
         aria-describedby={describedBy}
         role="combobox"
-        aria-expanded={isOpen}
+        aria-expanded={isOpen && shown.length > 0}
         aria-controls={list}
         aria-autocomplete="list"
         aria-activedescendant={isOpen && at >= 0 ? `${list}-${at}` : undefined}
@@ -109,6 +110,11 @@ export function ModelPicker({ id, describedBy, value, onChange, catalog, kinds }
           </div>
         ) : null}
       </div>
+      {isOpen && typed && catalog && !shown.length ? (
+        <p class="models none" role="status">
+          No model of the list is like that. The name is asked for as it stands.
+        </p>
+      ) : null}
     </div>
   );
 }
@@ -147,16 +153,19 @@ export function Facts({ model }: { model: Model }) {
   );
 }
 
+type ChosenProps = { value: string; catalog: Catalog | null; estimate: Pick<Estimate, "provider" | "provider_model"> | null };
+
 /** Under the picker: the chosen model with its price's source, or what its name is. */
-export function Chosen({ value, catalog }: { value: string; catalog: Catalog | null }) {
+export function Chosen({ value, catalog, estimate }: ChosenProps) {
   if (!catalog) return <span class="facts">Looking up the models…</span>;
-  const target = catalog.aliases[value];
+  // A name as fal has it, of OpenRouter's: which provider's it is, only the server knows.
+  const target = catalog.aliases[value] ?? (estimate ? `${estimate.provider}/${estimate.provider_model}` : undefined);
   const model = catalog.models.find((each) => each.model === (target ?? value));
   if (model) {
     const { source, dated } = model.price_per_token ?? { source: "free", dated: null };
     return (
       <span class="facts">
-        {target ? <span>alias of {target}</span> : null}
+        {model.model === value ? null : <span>goes to {model.model}</span>}
         <Facts model={model} />
         {source === "free" ? null : (
           <span>price: {sourceInWords(source, dated)}</span>
@@ -164,6 +173,7 @@ export function Chosen({ value, catalog }: { value: string; catalog: Catalog | n
       </span>
     );
   }
-  const said = target ? `Alias of ${target}.` : value ? "Not in the list; it is asked for by this name." : "Choose a model.";
+  const alias = catalog.aliases[value];
+  const said = alias ? `Alias of ${alias}.` : value ? "Not in the list; it is asked for by this name." : "Choose a model.";
   return <span class="facts">{said}</span>;
 }

@@ -23,7 +23,10 @@ export function Result({ run, isUploading, onSeek }: Props) {
       <div class="head">
         <Status run={run} isUploading={isUploading} />
         <Elapsed run={run} />
-        {run.text ? <Copy text={run.text} label="Copy the answer" /> : null}
+        <span class="ways">
+          {run.requestId ? <a href={`/ui/requests/${run.requestId}`}>The request</a> : null}
+          {run.text ? <Copy text={run.text} label="Copy the answer" /> : null}
+        </span>
       </div>
       <Tabs label="Result" tabs={tabs} />
       <div class="foot">
@@ -63,6 +66,7 @@ export function useReceipt(run: Run): Receipt | null {
 const TONES = { done: "good", failed: "bad", cancelled: "warn", idle: "neutral" } as const;
 
 function inWords(run: Run, isUploading: boolean): string {
+  if (run.isAway && isActive(run)) return "The server is away: asking again";
   const words: Record<Phase, string> = {
     idle: isUploading ? "Uploading" : "Idle",
     sending: "Sending",
@@ -81,7 +85,7 @@ export function Status({ run, isUploading }: { run: Run; isUploading: boolean })
   const tone = run.phase in TONES ? TONES[run.phase as keyof typeof TONES] : "busy";
   return (
     <div role="status">
-      <Badge tone={run.phase === "idle" && isUploading ? "busy" : tone}>{inWords(run, isUploading)}</Badge>
+      <Badge tone={run.isAway && isActive(run) ? "warn" : run.phase === "idle" && isUploading ? "busy" : tone}>{inWords(run, isUploading)}</Badge>
     </div>
   );
 }
@@ -124,7 +128,7 @@ function Waiting({ run }: { run: Run }) {
   const said: Partial<Record<Phase, string>> = {
     idle: "The answer comes here. Ctrl + Enter runs, too.",
     sending: "Sending the call…",
-    queued: "Waiting for its turn. It goes on, even if this page is closed.",
+    queued: "Waiting for its turn. It goes on, even if this page is closed: see Requests.",
     running: last?.message ?? "Waiting for the first word…",
     done: "The model answered without a word.",
     cancelled: "Stopped before the first word.",
@@ -159,10 +163,10 @@ function JsonTab({ run }: { run: Run }) {
   return (
     <div class="body" tabIndex={0} role="region" aria-label="JSON">
       {text ? (
-        <>
-          <Copy text={text} label="Copy the JSON" />
+        <div class="json">
           <pre tabIndex={0}>{text}</pre>
-        </>
+          <Copy text={text} label="Copy the JSON" />
+        </div>
       ) : (
         <p class="quiet">The answer as the API gives it, when it is there.</p>
       )}

@@ -88,7 +88,8 @@ function Filled({ sandbox, fields, onSaved }: Props & { fields: readonly FieldSc
     setSettledPrompt(SAMPLE.prompt);
   };
 
-  const told = shared(columns, asked);
+  // What was wrong with another input is not wrong with this one.
+  const told = shared(columns.filter((column) => column.asked === now), asked);
   const problems: Problems = { ...told.at, ...own };
   const schemaField = (schema: FieldSchema) => (
     <SchemaField

@@ -45,7 +45,7 @@ export function ColumnView(props: Props) {
   const again = run.phase === "idle" ? "Run" : "Run again";
   return (
     <section class="panel column" aria-label={`Model ${index + 1}: ${model || "not chosen"}`}>
-      <Field label={`Model ${index + 1}`} error={problems["model"]} hint={<Chosen value={model} catalog={catalog} />}>
+      <Field label={`Model ${index + 1}`} error={problems["model"]} hint={<Chosen value={model} catalog={catalog} estimate={estimated.isAsking ? null : estimated.estimate} />}>
         {(id, describedBy) => (
           <ModelPicker id={id} describedBy={describedBy} value={model} onChange={props.onModel} catalog={catalog} kinds={["video"]} />
         )}

@@ -30,10 +30,10 @@ export function asMarkdown({ name, endpoint, input, columns }: Exported): string
     ...compared(columns).map((line) => row([line.name, ...line.values.map(cell)])),
   ];
   const answers = columns.map(
-    ({ model, run }) => `## ${model}\n\n${run.failure ? `Failed: ${run.failure.message}\n\n` : ""}${shifted(run.text)}`,
+    ({ model, run }) => `## ${cell(model)}\n\n${run.failure ? `Failed: ${cell(run.failure.message)}\n\n` : ""}${shifted(run.text)}`,
   );
   return [
-    `# ${name || "Sandbox"}`,
+    `# ${cell(name) || "Sandbox"}`,
     `\`${endpoint}\``,
     quoted(String(prompt ?? "")),
     fenced(JSON.stringify(rest, null, 2)),
@@ -48,9 +48,12 @@ export function asMarkdown({ name, endpoint, input, columns }: Exported): string
 
 const row = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
 
-const cell = (text: string): string => text.replaceAll("|", "\\|").replace(/\s*\n\s*/g, " ");
+/** What people typed, and names, are no HTML for whatever shows the file. */
+const plain = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
-const quoted = (text: string): string => text.split("\n").map((line) => `> ${line}`.trimEnd()).join("\n");
+const cell = (text: string): string => plain(text).replaceAll("|", "\\|").replace(/\s*\n\s*/g, " ");
+
+const quoted = (text: string): string => plain(text).split("\n").map((line) => `> ${line}`.trimEnd()).join("\n");
 
 function fenced(text: string): string {
   return text === "{}" ? "" : `\`\`\`json\n${text}\n\`\`\``;

@@ -64,6 +64,7 @@ export function Columns({ title, metric, lines }: { title: string; metric: Metri
           );
         })}
       </svg>
+      {most > 0 ? null : <p class="none quiet">{metric === "cost" ? "Nothing was billed in this time." : "Nothing in this time."}</p>}
       <p class="ends quiet" aria-hidden="true">
         <span>{lines[0]?.name}</span>
         <span>{lines.at(-1)?.name}</span>
