@@ -55,6 +55,7 @@ class Receiver:
         self.now = self.most = 0
         self._tls = tls
         self._reads = reads
+        self._tasks = set()  # nobody else holds one whose connection is not read
         self._changed = asyncio.Condition()
 
     async def __aenter__(self):
@@ -72,6 +73,7 @@ class Receiver:
         return self.got
 
     async def _handle(self, reader, writer):
+        self._tasks.add(asyncio.current_task())
         self.now += 1
         self.most = max(self.most, self.now)
         try:

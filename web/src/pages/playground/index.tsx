@@ -1,5 +1,5 @@
 // The Playground: one call to one endpoint, from the form to the receipt.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get } from "../../api";
 import type { PageProps } from "../../app";
 import { type Handle, IDLE, type Mode, type Run, isActive, start } from "../../runs";
@@ -127,8 +127,8 @@ function Bench({ draft }: { draft: Draft }) {
     () => <Code origin={location.origin} endpoint={endpoint} input={input} mode={mode} />,
     [endpoint, input, mode],
   );
-  // Before the fields are there nobody knows which media belong to them.
-  useEffect(() => {
+  // Before the fields are there nobody knows which media belong to them. What can be seen is stored.
+  useLayoutEffect(() => {
     if (fields) store({ endpoint, values, media: urls });
   }, [endpoint, values, urls, fields]);
 

@@ -1,0 +1,1 @@
+import{u as a,v as b,w as c,x as d,y as e,z as f}from"./chunk-MTAWCEJA.js";import"./chunk-2BUDYTBJ.js";import"./chunk-EKKF5N7P.js";import"./chunk-TJ72ZEEI.js";import"./chunk-K2RSVCY5.js";import"./chunk-IHFVXXHQ.js";import"./chunk-RBEL5SQS.js";export{a as SAMPLE,b as default,c as hasNeeded,d as sample,f as useCatalog,e as useFields};
