@@ -26,6 +26,16 @@ class Doubt:
         return True
 
 
+class _Doubtful:
+    def __init__(self, connection, doubt):
+        self._connection = connection
+        self._doubt = doubt
+        self._said = ""
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+
 class DoubtfulSQLite(SQLite):
     def __init__(self, path, doubt):
         super().__init__(path)
@@ -35,15 +45,7 @@ class DoubtfulSQLite(SQLite):
         return _Connection(super()._open(), self._doubt)
 
 
-class _Connection:
-    def __init__(self, connection, doubt):
-        self._connection = connection
-        self._doubt = doubt
-        self._said = ""
-
-    def __getattr__(self, name):
-        return getattr(self._connection, name)
-
+class _Connection(_Doubtful):
     def execute(self, sql, values=()):
         self._said = sql if sql.startswith("BEGIN") else self._said + sql
         cursor = self._connection.execute(sql, values)
@@ -63,15 +65,7 @@ class DoubtfulPostgres(Postgres):
             yield _PostgresConnection(connection, self._doubt)
 
 
-class _PostgresConnection:
-    def __init__(self, connection, doubt):
-        self._connection = connection
-        self._doubt = doubt
-        self._said = ""
-
-    def __getattr__(self, name):
-        return getattr(self._connection, name)
-
+class _PostgresConnection(_Doubtful):
     async def fetch(self, sql, *values):
         self._said += sql
         return await self._connection.fetch(sql, *values)

@@ -62,3 +62,16 @@ async def opened(tmp_path, **options):
             stranger=Browser(app, key=None),
             folder=tmp_path,
         )
+
+
+def serving(run, folder, url=None):
+    """Run a test's coroutine function against a server whose clock stands at AT."""
+
+    def serve(test, **options):
+        async def main():
+            async with opened(folder, url=url, **options) as server:
+                return await test(server)
+
+        return run(main())
+
+    return serve

@@ -230,21 +230,17 @@ def test_the_bytes_of_a_request_are_kept_until_it_ends_and_no_longer(run, nodes,
     run(work())
 
 
-def test_a_job_whose_admission_is_in_doubt_is_begun_once(run, nodes, doubt):
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param("attempt = attempt + 1, started_at", id="admission"),
+        pytest.param("SET node =", id="beginning"),
+    ],
+)
+def test_a_job_whose_start_is_in_doubt_is_begun_once(run, nodes, doubt, words):
     async def work():
         async with nodes() as h:
-            doubt.lose("attempt = attempt + 1, started_at")
-            job = await h.ended(await h.submit())
-            assert (job.state, job.attempt, doubt.lost) == ("succeeded", 1, 1)
-            assert len(h.pipeline.started) == 1
-
-    run(work())
-
-
-def test_a_job_whose_beginning_is_in_doubt_is_begun_once(run, nodes, doubt):
-    async def work():
-        async with nodes() as h:
-            doubt.lose("SET node =")
+            doubt.lose(words)
             job = await h.ended(await h.submit())
             assert (job.state, job.attempt, doubt.lost) == ("succeeded", 1, 1)
             assert len(h.pipeline.started) == 1

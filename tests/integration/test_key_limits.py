@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 from tests.fakes.asgi import Browser
-from tests.fakes.gateway import AT, opened
+from tests.fakes.gateway import AT
 
 from telecine.keys import permits
 from telecine.models import KeyLimits
@@ -15,18 +15,6 @@ VIDEO = "/openrouter/router/video"
 ASKED = {"prompt": "p", "model": "google/gemini-2.5-flash"}
 FILE = {"file_name": "a.mp4", "content_type": "video/mp4"}
 DAY = 24 * 3600
-
-
-@pytest.fixture
-def serve(run, tmp_path, database_url):
-    def serve(test):
-        async def main():
-            async with opened(tmp_path, url=database_url) as server:
-                return await test(server)
-
-        return run(main())
-
-    return serve
 
 
 async def caller(server, *scopes, expires_at=None, **limits):

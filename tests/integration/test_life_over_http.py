@@ -2,23 +2,8 @@
 
 import asyncio
 
-import pytest
-from tests.fakes.gateway import opened
-
 EP = "openrouter/router/video"
 QUEUE = "/queue/openrouter/router/requests"
-
-
-@pytest.fixture
-def serve(run, tmp_path, database_url):
-    def serve(test, **options):
-        async def main():
-            async with opened(tmp_path, url=database_url, **options) as server:
-                return await test(server)
-
-        return run(main())
-
-    return serve
 
 
 def asked(do="answer"):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes.asgi import Browser
-from tests.fakes.gateway import AT, opened
+from tests.fakes.gateway import AT, serving
 from tests.fakes.jobs import request
 
 from telecine.api.platform import requests as platform_requests
@@ -27,24 +27,6 @@ TYPES = {
     *("authorization_error", "validation_error", "not_found", "rate_limited"),
     *("server_error", "not_implemented"),
 }
-
-
-def serving(run, folder, url=None):
-    """Run a test's coroutine function against a server whose clock stands at AT."""
-
-    def serve(test, **options):
-        async def main():
-            async with opened(folder, url=url, **options) as server:
-                return await test(server)
-
-        return run(main())
-
-    return serve
-
-
-@pytest.fixture
-def serve(run, tmp_path, database_url):
-    return serving(run, tmp_path, database_url)
 
 
 @pytest.fixture

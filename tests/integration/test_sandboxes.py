@@ -5,7 +5,6 @@ import uuid
 
 import pytest
 from tests.fakes.asgi import Browser
-from tests.fakes.gateway import opened
 
 from telecine.api import sandboxes
 
@@ -13,18 +12,6 @@ BASE = "/telecine/v1/sandboxes"
 INPUT = {"prompt": "answer", "video_urls": ["http://localhost:8484/files/x/a.mp4"]}
 TWO = {"name": "Two", "input": INPUT, "columns": [{"model": "echo/echo"}, {"model": "b/c"}]}
 UNKNOWN = str(uuid.UUID(int=7))
-
-
-@pytest.fixture
-def serve(run, tmp_path, database_url):
-    def serve(test, **options):
-        async def main():
-            async with opened(tmp_path, url=database_url, **options) as server:
-                return await test(server)
-
-        return run(main())
-
-    return serve
 
 
 async def other(server):

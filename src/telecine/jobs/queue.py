@@ -116,15 +116,17 @@ class Queue:
                     )
             named = [own[0] async for own in self._own_files(offer.request)]
             now = self._clock()
+
+            async def insert(tx: Transaction) -> tuple[str | None, Mapping[str, str]]:
+                if not is_certain and await tx.fetch_one("queued_request", id=offer.request.id):
+                    return None, {}  # it was kept
+                return await self._insert(tx, offer, taken, named, now)
+
             try:
-                first, kept = await self._db.write(
-                    lambda tx: self._insert(tx, offer, taken, named, now)
-                )
+                first, kept = await self._db.write(insert)
             except InDoubt:
                 is_certain = False
-                first, kept = await self._db.write(
-                    lambda tx: self._insert(tx, offer, taken, named, now)
-                )
+                first, kept = await self._db.write(insert)
             is_waiting = first is None
         except (asyncio.CancelledError, DatabaseFailed):
             is_certain = False
@@ -162,11 +164,8 @@ class Queue:
         named: list[str],
         now: float,
     ) -> tuple[str | None, Mapping[str, str]]:
-        """The first request under the same idempotency key, or else the objects now pinned; nothing
-        of both if it is there already, from a write that was in doubt."""
+        """The first request under the same idempotency key, or else the objects now pinned."""
         request = offer.request
-        if await tx.fetch_one("queued_request", id=request.id):
-            return None, {}
         if offer.idempotency_key is not None:
             if first := await self._first(tx, offer):
                 return first, {}

@@ -191,13 +191,13 @@ class OpenRouter:
 
 
 # How to choose among its hosts, behind a name; whatever else is there is a model of its own.
-_ROUTINGS = (":nitro", ":floor", ":exacto")
+_ROUTINGS = ("nitro", "floor", "exacto")
 
 
 def without_routing(model: str) -> str:
     """The model that `model` is a way to reach: the same, with the same limits."""
-    name = next((model.removesuffix(end) for end in _ROUTINGS if model.endswith(end)), model)
-    return name or model
+    name, _, end = model.rpartition(":")
+    return name if end in _ROUTINGS else model
 
 
 def _full_name(model: str) -> str:
