@@ -479,6 +479,63 @@ def test_a_database_that_is_not_there_is_told_without_the_login(run):
     run(work())
 
 
+_OTHERS = (
+    "SELECT count(*) AS n FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+async def nobody_else_is_connected(db):
+    """Or becomes so soon: the server sees the end of a connection a moment later."""
+    async with asyncio.timeout(10):
+        while (await db.ask(_OTHERS))[0]["n"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def test_whoever_is_cancelled_while_a_connection_is_made_leaves_none(run, url, monkeypatch):
+    is_asked = asyncio.Event()
+
+    async def hangs(_connection):
+        is_asked.set()
+        await asyncio.Event().wait()
+
+    async def work():
+        async with Postgres(url, connections=1) as db:
+            with monkeypatch.context() as patch:
+                patch.setattr(postgres, "_prepare", hangs)
+                connecting = asyncio.create_task(db.connect())
+                await is_asked.wait()
+                connecting.cancel()
+                await asyncio.wait([connecting])
+            await nobody_else_is_connected(db)
+
+    run(work())
+
+
+def test_whoever_is_cancelled_while_it_closes_leaves_no_connection(run, url, monkeypatch):
+    is_asked = asyncio.Event()
+
+    async def lasts(tx):
+        is_asked.set()
+        while True:
+            await tx.run("SELECT pg_sleep(0.01)")
+
+    async def work():
+        async with Postgres(url, connections=1) as other:
+            db = await Postgres(url).__aenter__()
+            writing = asyncio.create_task(db.write(lasts))
+            await is_asked.wait()
+            monkeypatch.setattr(postgres, "CONNECT_SECONDS", 0.05)
+            closing = asyncio.create_task(db.__aexit__(None, None, None))
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait([closing])
+            await nobody_else_is_connected(other)
+            writing.cancel()
+
+    run(work())
+
+
 def test_text_that_postgresql_can_not_hold_finds_nothing(run, url):
     async def work():
         async with Postgres(url) as db:

@@ -59,7 +59,7 @@ def test_nothing_that_was_accepted_is_lost_stuck_or_finished_twice(
     run_state_machine_as_test(lives, settings=a_few(3))
     total = added(ran)
     assert total.kills > 5
-    assert total.accepted > 20
+    assert total.accepted > 5
 
 
 def test_the_same_with_two_nodes_and_a_database_that_dies_and_stalls(

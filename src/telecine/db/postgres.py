@@ -119,16 +119,15 @@ class Postgres:
         self._is_closing = True
         self._has_some.set()
         self._hurry.set()
-        if self._writer is not None:
-            await asyncio.wait([self._writer])
-        if self._writing:
-            await asyncio.wait(self._writing)
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            try:
-                await asyncio.wait_for(pool.close(), CONNECT_SECONDS)
-            except TimeoutError:
-                pool.terminate()
+        try:
+            if self._writer is not None:
+                await asyncio.wait([self._writer])
+            if self._writing:
+                await asyncio.wait(self._writing)
+        finally:
+            pool, self._pool = self._pool, None
+            if pool is not None:
+                await _close(pool)
 
     async def write(self, operation: Operation[T]) -> T:
         self._opened()
@@ -506,7 +505,11 @@ async def _connect(url: str) -> asyncpg.Connection:
     connection = await _asyncpg().connect(
         url, timeout=CONNECT_SECONDS, command_timeout=STATEMENT_SECONDS + 5
     )
-    await _prepare(connection)
+    try:
+        await _prepare(connection)
+    except BaseException:
+        connection.terminate()
+        raise
     return cast("asyncpg.Connection", connection)
 
 
@@ -521,6 +524,16 @@ async def _prepare(connection: asyncpg.Connection) -> None:
 def _number(text: str) -> int | Decimal:
     number = Decimal(text)
     return int(number) if number == number.to_integral_value() else number
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    """Whatever becomes of it, nothing stays open."""
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await pool.close()
+    finally:
+        pool.terminate()
 
 
 async def _leave_as_it_is(_: asyncpg.Connection) -> None:
