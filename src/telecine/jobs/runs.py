@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from telecine import openai, wire
@@ -41,8 +43,56 @@ class Line(NamedTuple):
     message: str
 
 
+class Limit:
+    """The time that a run may take, until the loop's clock says `until`. Enter it to wait for
+    something: TimeoutError when time is up. One timer does for all of a run's waits; in between
+    nobody is cancelled."""
+
+    def __init__(self, until: float) -> None:
+        self.is_over = False
+        self._until = until
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: asyncio.Task[Any] | None = None
+        self._cancelled_before = 0
+        self._is_cancelling = False
+
+    def __enter__(self) -> None:
+        if self.is_over:
+            raise TimeoutError
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(self._until, self.end)
+        task = asyncio.current_task()
+        assert task is not None, "only a task can wait"
+        self._waiting, self._cancelled_before = task, task.cancelling()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        task, self._waiting = self._waiting, None
+        if self._is_cancelling and task is not None:
+            self._is_cancelling = False
+            is_by_us_alone = task.uncancel() <= self._cancelled_before
+            if is_by_us_alone and isinstance(error, asyncio.CancelledError):
+                raise TimeoutError from error
+
+    def end(self) -> None:
+        """Time is up now."""
+        self.is_over = True
+        if self._waiting is not None and not self._is_cancelling:
+            self._is_cancelling = True
+            self._waiting.cancel()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
 class Run:
-    """`started` is monotonic, `started_at` the time of day; by `until` it must have ended.
+    """`started` is monotonic, `started_at` the time of day; by `until` it must have ended, on the
+    loop's clock.
 
     `row` is a live call's own, in case the database had no room for it when it came in.
     """
@@ -58,7 +108,7 @@ class Run:
     ) -> None:
         self.request = request
         self.started = started
-        self.until = until
+        self.limit = Limit(until)
         self.attempt = Attempt(request.id, request.attempt, started_at)
         self.usage: Usage | None = None
         self.receipt: Receipt | None = None

@@ -11,8 +11,8 @@ import json
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -103,9 +103,8 @@ class Worker:
         self._stopping: asyncio.Task[None] | None = None
         self._is_over = False  # what runs has had its time to end
         self._ending: asyncio.Task[None] | None = None
-        self._live: set[str] = set()
+        self._live: dict[str, Run] = {}
         self._unwanted: set[str] = set()  # live calls that somebody wants stopped
-        self._limits: dict[str, asyncio.Timeout] = {}  # of live calls that wait for something
         self._jobs: set[str] = set()
         self._asking: dict[str, Run] = {}  # those whose provider is at it
         self._saving: set[asyncio.Task[Any]] = set()
@@ -151,10 +150,8 @@ class Worker:
             self._stopping = asyncio.create_task(self._stop_jobs(), name="telecine stop")
         elif not self._is_over:
             self._is_over = True
-            now = asyncio.get_running_loop().time()
-            for limit in self._limits.values():
-                if not limit.expired():
-                    limit.reschedule(now)
+            for run in self._live.values():
+                run.limit.end()
             self._ending = asyncio.create_task(self._end_jobs(), name="telecine end")
 
     async def _end_jobs(self) -> None:
@@ -257,12 +254,11 @@ class Worker:
     def cancel(self, id: str) -> bool:
         """Stop a live call that runs here: its caller is told that it was cancelled. False: there
         is none."""
-        if id not in self._live:
+        run = self._live.get(id)
+        if run is None:
             return False
         self._unwanted.add(id)
-        limit = self._limits.get(id)
-        if limit is not None and not limit.expired():
-            limit.reschedule(asyncio.get_running_loop().time())
+        run.limit.end()
         return True
 
     async def _enter(self, request: Request, *, store_io: bool) -> Run:
@@ -281,7 +277,9 @@ class Worker:
             self._close_later(run, _failed(run, error))
             raise
         telemetry.RUNNING.labels(request.mode).inc()
-        self._live.add(run.id)
+        self._live[run.id] = run
+        if self._is_over:
+            run.limit.end()
         return run
 
     async def _live_events(
@@ -307,8 +305,11 @@ class Worker:
                 again = _retry_log(error, seconds)
             self._note(run, again)
             yield again
-            async with self._within(run, stopped=Stopping):
-                await self._sleep(seconds)
+            try:
+                with run.limit:
+                    await self._sleep(seconds)
+            except TimeoutError as error:
+                raise self._out_of_time(run, stopped=Stopping) from error
 
     async def _leave(self, run: Run, ending: Ending) -> None:
         """Finish a live row. Only for a bill does the caller wait until it is on the disk."""
@@ -482,6 +483,7 @@ class Worker:
         with self._gate.moving():
             is_back = await self._save(f"return of {run.id}", operation)
             if is_back:
+                run.limit.close()
                 self._gate.returned(run.id, due_in=due_in)
             else:
                 self._gate.leave(run.id)
@@ -496,11 +498,7 @@ class Worker:
         self._asking[run.id] = run
         try:
             async with aclosing(self._pipeline(run.request)) as events:
-                while True:
-                    async with self._within(run):
-                        event = await anext(events, None)
-                    if event is None:
-                        return
+                while (event := await self._next(run, events)) is not None:
                     self._note(run, event)
                     if isinstance(event, Checkpoint):
                         await self._keep(run, event)
@@ -531,34 +529,25 @@ class Worker:
 
         await self._save(f"checkpoint of {run.id}", operation)
 
-    @asynccontextmanager
-    async def _within(
-        self, run: Run, *, stopped: type[Stopped | Stopping] = Stopped
-    ) -> AsyncIterator[None]:
-        """The time that a run may take; of a live call, until the server can wait no longer."""
-        is_live = run.request.mode != "queue"
-        if is_live and self._is_over:
-            raise stopped()
-        if run.id in self._unwanted:
-            raise Cancelled
-        limit = asyncio.timeout_at(run.until)
+    async def _next(self, run: Run, events: AsyncGenerator[Event, None]) -> Event | None:
+        """None: there are no more."""
         try:
-            async with limit:
-                if is_live:
-                    self._limits[run.id] = limit
-                try:
-                    yield
-                finally:
-                    self._limits.pop(run.id, None)
+            with run.limit:
+                return await anext(events, None)
         except TimeoutError as error:
-            if not limit.expired():
+            if not run.limit.is_over:
                 raise
-            if is_live and self._is_over:
-                raise stopped() from error
-            if run.id in self._unwanted:
-                raise Cancelled from error
-            message = f"Not finished within {self._run_seconds:g} seconds"
-            raise Deadline(message, type="generation_timeout") from error
+            raise self._out_of_time(run, stopped=Stopped) from error
+
+    def _out_of_time(self, run: Run, *, stopped: type[Stopped | Stopping]) -> TelecineError:
+        """What ended it: of a live call also that the server can wait no longer, or that nobody
+        wants it any more."""
+        if run.id in self._unwanted:
+            return Cancelled()
+        if run.id in self._live and self._is_over:
+            return stopped()
+        message = f"Not finished within {self._run_seconds:g} seconds"
+        return Deadline(message, type="generation_timeout")
 
     def _note(self, run: Run, event: Event) -> None:
         run.note(event, self._clock())
@@ -643,6 +632,7 @@ class Worker:
             seconds = min(2 * seconds, 10.0)
 
     def _count(self, run: Run, ending: Ending) -> None:
+        run.limit.close()
         request = run.request
         telemetry.REQUESTS.labels(request.endpoint, request.mode, str(ending.result.status)).inc()
         telemetry.SECONDS.labels(request.endpoint, request.mode).observe(
@@ -650,7 +640,7 @@ class Worker:
         )
         if request.mode != "queue":
             telemetry.RUNNING.labels(request.mode).dec()
-            self._live.discard(run.id)
+            self._live.pop(run.id, None)
             self._unwanted.discard(run.id)
 
     # ------------------------------------------------------------ loops
