@@ -204,7 +204,7 @@ class Inference:
         route = await self._registry.resolve(name)
         story.took(work.asked, route)
         self._circuits.check(route.provider.name, route.model)
-        asked = replace(work.asked, model=name)
+        asked = work.asked if name == work.asked.model else replace(work.asked, model=name)
         asked, warnings = _honoured(work.request, asked, route)
         for log in _news(story, warnings):
             yield log
@@ -632,8 +632,9 @@ def _honoured(
         ]
         raise InputError(problems[0].msg, type=problems[0].type, problems=problems)
     found += [f"{asked.model} does not take {name} here: it is ignored" for name in lacking]
-    nothing: dict[str, Any] = dict.fromkeys(lacking)
-    asked = replace(asked, **nothing)
+    if lacking:
+        nothing: dict[str, Any] = dict.fromkeys(lacking)
+        asked = replace(asked, **nothing)
     return (asked, found) if is_passed_on else _instructed(asked, route, found)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -624,11 +625,18 @@ class Checkpoint:
     body: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
 class Receipt:
-    """Proof of what the model was given: plain JSON, shape in docs/reference/receipt.md."""
+    """Proof of what the model was given: plain JSON, shape in docs/reference/receipt.md.
 
-    body: Mapping[str, Any]
+    It is written down when it is first looked at: most are overtaken by the next one before.
+    """
+
+    def __init__(self, write: Callable[[], Mapping[str, Any]]) -> None:
+        self._write = write
+
+    @cached_property
+    def body(self) -> Mapping[str, Any]:
+        return self._write()
 
 
 @dataclass(frozen=True, slots=True)
@@ -653,7 +661,7 @@ class Outcome:
     reasoning: str = ""
     answer: Mapping[str, Any] | None = None
     usage: Usage | None = None
-    receipt: Mapping[str, Any] | None = None
+    receipt: Receipt | None = None
     finish_reason: str | None = None
     is_done: bool = False
 

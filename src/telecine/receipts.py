@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from telecine import ledger
@@ -147,7 +148,11 @@ class Story:
 
     def receipt(self, error: TelecineError | None) -> Receipt:
         self._lap("total")
-        usage, upstream = self.usage, self.upstream
+        return Receipt(partial(self._written, error))
+
+    def _written(self, error: TelecineError | None) -> dict[str, Any]:
+        usages, upstream = self.usages, self.upstream
+        usage = ledger.total(usages)
         body: dict[str, Any] = {
             "request_id": self.request.id,
             "endpoint": self.request.endpoint,
@@ -167,12 +172,12 @@ class Story:
                 "provider": upstream.provider,
                 "finish_reason": upstream.finish_reason,
             },
-            "usage": self._shown_usage(usage) if self.usages else None,
+            "usage": self._shown_usage(usage) if usages else None,
             "bills": [_shown_bill(bill) for bill in self.bills],
             "cost": {
                 "usd": None if usage.cost is None else f"{usage.cost:f}",
                 "source": usage.cost_source,
-                "known_usd": f"{ledger.known_cost(self.usages):f}",
+                "known_usd": f"{ledger.known_cost(usages):f}",
             },
             "warnings": [
                 *dict.fromkeys([w for medium in self.media for w in medium.warnings]),
@@ -183,7 +188,7 @@ class Story:
         }
         if self._output is not None:
             body["output"] = self._output
-        return Receipt(body)
+        return body
 
     def _shown_usage(self, usage: Usage) -> dict[str, Any]:
         return {

@@ -81,7 +81,7 @@ def result(request: Request, outcome: Outcome) -> Result:
     asked = parse_input(request.endpoint, request.document)
     body = {"output": outcome.output, **_more(request, asked, outcome), "usage": _usage(usage)}
     if asked.receipt and outcome.receipt is not None:
-        body["receipt"] = outcome.receipt
+        body["receipt"] = outcome.receipt.body
     return Result(status=200, headers=headers, body=dumps(body))
 
 
@@ -123,7 +123,7 @@ def final_event(request: Request, outcome: Outcome, error: BaseException | None 
     if error is None or outcome.usage is not None:
         body["usage"] = _usage(outcome.usage or Usage())
     if asked.receipt and outcome.receipt is not None:
-        body["receipt"] = outcome.receipt
+        body["receipt"] = outcome.receipt.body
     return dumps(body)
 
 

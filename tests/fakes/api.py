@@ -65,7 +65,7 @@ class Worker:
                         case Usage():
                             outcome.usage = event
                         case Receipt():
-                            outcome.receipt = event.body
+                            outcome.receipt = event
         except TelecineError as error:
             if error.status == 429:
                 raise

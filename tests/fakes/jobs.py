@@ -111,7 +111,9 @@ class Pipeline:
             yield Delta(word)
         yield Bill(call=call, usage=self.cost, provider="fake", model="m")
         yield self.cost
-        yield Receipt({"provider": "fake", "provider_model": "m", "attempt": request.attempt})
+        yield Receipt(
+            lambda: {"provider": "fake", "provider_model": "m", "attempt": request.attempt}
+        )
         yield Done("stop")
 
 

@@ -358,7 +358,7 @@ def test_an_empty_answer_is_one_event(serve):
 
 
 def test_reasoning_and_receipt_are_in_the_last_event_when_asked_for(serve):
-    script = (Delta("", "hmm"), Delta("yes"), Receipt({"videos": []}), Usage(), Done())
+    script = (Delta("", "hmm"), Delta("yes"), Receipt(lambda: {"videos": []}), Usage(), Done())
     asked = serve(call("POST", f"/{EP}/stream", IN | {"reasoning": True, "receipt": True}), *script)
     assert asked.events[-1]["reasoning"] == "hmm"
     assert asked.events[-1]["receipt"] == {"videos": []}

@@ -23,7 +23,17 @@ from telecine.errors import (
     SourceUnavailable,
     UnsupportedMedia,
 )
-from telecine.models import Caller, Job, LogLine, MediaName, Outcome, Request, RouterRequest, Usage
+from telecine.models import (
+    Caller,
+    Job,
+    LogLine,
+    MediaName,
+    Outcome,
+    Receipt,
+    Request,
+    RouterRequest,
+    Usage,
+)
 
 EP = "openrouter/router/video"
 MINIMAL = {"prompt": "p", "model": "m"}
@@ -188,7 +198,8 @@ USAGE = Usage(
 
 def test_a_result_is_exactly_fals():
     result = wire.result(
-        request(), Outcome(output="hi", reasoning="hm", usage=USAGE, receipt={"a": 1})
+        request(),
+        Outcome(output="hi", reasoning="hm", usage=USAGE, receipt=Receipt(lambda: {"a": 1})),
     )
     assert result.status == 200
     assert result.body == (
@@ -216,7 +227,7 @@ def test_reasoning_comes_when_asked_for_and_given():
 
 
 def test_the_receipt_comes_when_asked_for():
-    outcome = Outcome(receipt={"videos": []})
+    outcome = Outcome(receipt=Receipt(lambda: {"videos": []}))
     assert json.loads(wire.result(request(receipt=True), outcome).body)["receipt"] == {"videos": []}
 
 
@@ -228,7 +239,8 @@ def test_whatever_a_model_says_is_ascii_and_survives(text):
 
 
 def test_a_figure_that_json_does_not_know_is_null():
-    body = wire.result(request(receipt=True), Outcome(receipt={"fps": [float("nan")]})).body
+    outcome = Outcome(receipt=Receipt(lambda: {"fps": [float("nan")]}))
+    body = wire.result(request(receipt=True), outcome).body
     assert json.loads(body)["receipt"] == {"fps": [None]}
 
 

@@ -99,7 +99,7 @@ class Live:
             case Usage():
                 self.outcome.usage = event
             case Receipt():
-                self.outcome.receipt = event.body
+                self.outcome.receipt = event
             case Done():
                 self.outcome.finish_reason, self.outcome.is_done = event.finish_reason, True
 

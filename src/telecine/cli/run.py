@@ -164,7 +164,7 @@ async def _follow(events: AsyncGenerator[Event, None], outcome: Outcome, printer
             case Usage():
                 outcome.usage = event
             case Receipt():
-                outcome.receipt = event.body
+                outcome.receipt = event
             case Done():
                 outcome.finish_reason, outcome.is_done = event.finish_reason, True
 

@@ -167,7 +167,7 @@ class Run:
             reasoning="".join(self._reasoning),
             answer=None if self._answer is None else self._answer.whole(),
             usage=self.usage,
-            receipt=self.receipt.body if self.receipt else None,
+            receipt=self.receipt,
             finish_reason=self._done.finish_reason,
             is_done=True,
         )

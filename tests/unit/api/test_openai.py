@@ -32,7 +32,7 @@ async def sent(api, document, *events, error=None):
 
 
 def test_chunks_are_data_and_the_end_is_done(run):
-    text = run(sent("chat", {}, Log("x"), Chunk(TEXT), Usage(), Receipt({}), Done()))
+    text = run(sent("chat", {}, Log("x"), Chunk(TEXT), Usage(), Receipt(dict), Done()))
     assert text == f"data: {json.dumps(TEXT, separators=(',', ':'))}\n\ndata: [DONE]\n\n"
 
 

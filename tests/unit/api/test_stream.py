@@ -121,7 +121,7 @@ def test_an_answer_is_gathered_at_its_own_speed(run):
         yield Delta("Hel", "think")
         yield Delta("lo")
         yield Usage(total_tokens=3)
-        yield Receipt({"a": 1})
+        yield Receipt(lambda: {"a": 1})
         yield Done("stop")
 
     async def main():
@@ -136,7 +136,7 @@ def test_an_answer_is_gathered_at_its_own_speed(run):
         "think",
         "stop",
     )
-    assert (live.outcome.usage.total_tokens, live.outcome.receipt) == (3, {"a": 1})
+    assert (live.outcome.usage.total_tokens, live.outcome.receipt.body) == (3, {"a": 1})
     assert live.error is None
 
 
