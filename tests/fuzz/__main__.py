@@ -15,6 +15,9 @@ def main(count=20_000, seed=1):
     say = sys.stdout.write
     for defect in tally.defects[:50]:
         say(f"{defect}\n")
+    if tally.refusals:
+        told = ", ".join(f"{name.strip()}: {n}" for name, n in sorted(tally.refusals.items()))
+        say(f"503, as the model's name asked for: {told}\n")
     statuses = ", ".join(f"{status}: {n}" for status, n in sorted(tally.statuses.items(), key=str))
     seconds = time.monotonic() - started
     say(

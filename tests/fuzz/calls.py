@@ -226,6 +226,7 @@ class Tally:
     calls: int = 0
     statuses: Counter = field(default_factory=Counter)
     routes: Counter = field(default_factory=Counter)
+    refusals: Counter = field(default_factory=Counter)  # 503s that were asked for, by operation
     defects: list = field(default_factory=list)
 
 
@@ -272,8 +273,12 @@ def prepared(prefix, sent, headers):
     return made.method, target, found | headers, body
 
 
-def is_wanted(status, body):
-    return status < 500 or b"echo/fail-" in body
+def is_wanted(answer, body):
+    """Of 5xx only the 503 of a provider that does not start, to a call that asked for just that."""
+    if answer.status < 500:
+        return True
+    asked = answer.status == 503 and b"echo/fail-429" in body
+    return asked and b'"downstream_service_unavailable"' in answer.body
 
 
 def is_told(answer):
@@ -377,8 +382,10 @@ class Strangers:
             async with asyncio.timeout(SECONDS):
                 answer = await self._server(method, target, body=body, headers=headers)
             status = answer.status
-            if not is_wanted(status, body) or not is_told(answer):
+            if not is_wanted(answer, body) or not is_told(answer):
                 self.tally.defects.append((*said, status, answer.body[:300]))
+            elif status == 503:
+                self.tally.refusals[f"{prefix} {label}"] += 1
         except Exception as error:  # noqa: BLE001 -- each is a finding
             status = type(error).__name__
             self.tally.defects.append((*said, repr(error)[:500]))

@@ -11,6 +11,7 @@ import pytest
 from tests.fakes.jobs import House, TwoNodes, request, until
 
 from telecine.errors import BadRequest, LimitReached, NotFound
+from telecine.jobs import gate
 from telecine.jobs.gate import Lane
 from telecine.models import Attachment
 
@@ -413,6 +414,37 @@ def test_slots_are_never_exceeded(run, house):
             ids = await asyncio.gather(*(h.submit("nap", key=f"k{n % 7}") for n in range(100)))
             await asyncio.gather(*map(h.ended, ids))
             assert h.pipeline.most[None] <= 3
+
+    run(work())
+
+
+def test_in_a_rush_submits_go_first_and_the_jobs_follow(run, embedded, monkeypatch):
+    monkeypatch.setattr(gate, "RUSH_SECONDS", 3600)
+    monkeypatch.setattr(gate, "STEP_SECONDS", 0.5)
+    monkeypatch.setattr(gate, "LONGEST_STEP_SECONDS", 3600)
+
+    async def work():
+        async with embedded(slots=50) as h:
+            ids = [await h.submit("wait") for _ in range(50)]
+            assert h.pipeline.running.total() < 25
+            h.pipeline.go.set()
+            await asyncio.gather(*map(h.ended, ids))
+
+    run(work())
+
+
+def test_jobs_start_although_a_rush_does_not_end(run, embedded, monkeypatch):
+    monkeypatch.setattr(gate, "RUSH_SECONDS", 3600)
+    monkeypatch.setattr(gate, "STEP_SECONDS", 0.2)
+
+    async def work():
+        async with embedded(slots=50) as h:
+            for _ in range(gate.RUSH):
+                await h.submit()
+            last = await h.submit("wait")
+            while (await h.queue.status(last, logs=False)).state == "queued":
+                await h.submit()
+            h.pipeline.go.set()
 
     run(work())
 

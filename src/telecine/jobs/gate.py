@@ -19,6 +19,8 @@ import asyncio
 import heapq
 import json
 import logging
+import math
+import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +38,9 @@ _log = logging.getLogger("telecine.jobs.gate")
 
 EARLY_SECONDS = 0.005  # by how much a timer may be ahead of the clock
 POLL_SECONDS = 1.0  # the net under the bell: what came due, and what other processes wrote
+# So many submits in so short a time are a rush: jobs start in steps then.
+RUSH, RUSH_SECONDS = 4, 0.03
+STEP_SECONDS, LONGEST_STEP_SECONDS = 0.005, 0.05
 LONGEST_RETRY_AFTER_SECONDS = 3600.0  # no retry is put off for longer than that
 
 
@@ -96,6 +101,8 @@ class Gate:
         self._per_lane: Counter[Lane] = Counter()
         self._jobs = 0
         self._next_at: float | None = None
+        self._came = 0
+        self._came_at: deque[float] = deque([-math.inf] * RUSH, maxlen=RUSH)
         self._is_stopped = False
 
     # ------------------------------------------------------------ queued requests
@@ -117,6 +124,8 @@ class Gate:
             limit = min(limit, max_length)
         self._check_depth(limit)
         self._moving += 1
+        self._came += 1
+        self._came_at.append(time.monotonic())
         self._add_waiting(1)
         return self._waiting - 1
 
@@ -265,6 +274,7 @@ class Gate:
         is_in_line = False
         while not self._is_stopped:
             is_rung = await self._bell.heard(self._pause())
+            await self._give_way()
             try:
                 if not is_in_line:
                     await self._db.write(self._line_up)
@@ -273,6 +283,16 @@ class Gate:
                     await self.admit()
             except DatabaseFailed as error:
                 _log.error("nobody was admitted: %s", error.message)
+
+    async def _give_way(self) -> None:
+        """In a rush submits go first: their callers wait for an answer, while the jobs have been
+        accepted. It takes nothing from them where the processor is what there is too little of."""
+        until = time.monotonic() + LONGEST_STEP_SECONDS
+        while (now := time.monotonic()) < until and now - self._came_at[0] < RUSH_SECONDS:
+            came = self._came
+            await asyncio.sleep(STEP_SECONDS)
+            if self._came == came or self._is_stopped:
+                return
 
     def _pause(self) -> float:
         if self._next_at is None:

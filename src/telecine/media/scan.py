@@ -503,7 +503,7 @@ def _parse(raw: bytes) -> Any:
     _refuse_half_surrogates(raw)
     try:
         text = raw.decode()
-        document = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        document = _JSON.decode(text)
     except UnicodeDecodeError as error:
         raise _NotJSON("Invalid UTF-8", error.start) from error
     except json.JSONDecodeError as error:
@@ -535,6 +535,8 @@ def _finite(text: str) -> float:
         raise _BadNumber(text)
     return number
 
+
+_JSON = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 _PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
