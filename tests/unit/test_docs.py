@@ -11,7 +11,8 @@ from pydantic_core import core_schema
 
 from telecine import errors, telemetry
 from telecine.providers import echo
-from telecine.providers.local_prompt import Wish, understand
+from telecine.providers.local_prompt import understand
+from telecine.providers.local_wish import Wish
 from telecine.settings import ProviderSettings, rows
 
 ROOT = Path(__file__).parents[2]

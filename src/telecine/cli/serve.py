@@ -144,7 +144,6 @@ async def _serve(
     from telecine import app, telemetry
     from telecine.cli.connection import LIMITS
     from telecine.cli.server import Server
-    from telecine.cli.tls import prepared
 
     telemetry.set_up_logging(secrets=common.secrets(settings))
     # The database's writer thread and the event loop share the interpreter's lock: shorter turns
@@ -152,7 +151,7 @@ async def _serve(
     sys.setswitchinterval(0.0005)
     if warning := common.prepare(settings.data.dir):
         logging.getLogger("telecine.serve").warning(warning)
-    tls = prepared(settings, tls_sockets) if tls_sockets else None
+    tls = _tls(settings, tls_sockets)
     async with app.opened(settings) as opened:
         key = await _first_key(settings, opened.keys)
         here = url_of(*sockets[0].getsockname()[:2])
@@ -166,6 +165,14 @@ async def _serve(
         )
         with _announced(settings, here):
             await server.serve(sockets)
+
+
+def _tls(settings: Settings, sockets: list[socket.socket]) -> Tls | None:
+    if not sockets:
+        return None
+    from telecine.cli.tls import prepared
+
+    return prepared(settings, sockets)
 
 
 def connections() -> int:

@@ -8,12 +8,15 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from telecine.cli.connection import LIMITS, Connection, Crowd, Limits
-from telecine.cli.tls import Tls
+
+if TYPE_CHECKING:
+    from telecine.cli.tls import Tls
 
 log = logging.getLogger("telecine.server")
 

@@ -22,7 +22,6 @@ from telecine.cli.common import (
     run,
 )
 from telecine.cli.parts import opened_database
-from telecine.net import shown_text, shown_url
 
 if TYPE_CHECKING:
     from telecine.db.base import Row
@@ -80,6 +79,8 @@ def show(
     if as_json:
         print_json(found)
         return
+    from telecine.net import shown_text
+
     attempts = found.pop("attempts")
     for name, value in found.items():
         if value is not None:
@@ -210,6 +211,8 @@ def _role(key: SigningKey, signing: SigningKey) -> str:
 
 def _shown(row: Row) -> dict[str, Any]:
     """A delivery as both forms print it: the URL without its query, which may be a secret."""
+    from telecine.net import shown_url
+
     return {
         "id": row["id"],
         "request_id": row["request_id"],

@@ -48,15 +48,15 @@ from telecine.models import (
     Words,
 )
 from telecine.processes import ChildDied, ChildFailed
-from telecine.providers import local_prompt, local_report
+from telecine.providers import local_report
 from telecine.providers import local_weights as weights
 from telecine.providers.base import Health, Model
 from telecine.providers.body import loc
 from telecine.providers.catalog import FREE, Price
 from telecine.providers.local_captions import Caption, Captions, Line
 from telecine.providers.local_engine import Engine, Loaded
-from telecine.providers.local_prompt import Span, Wish
 from telecine.providers.local_report import Form, MediumName, Meter, PartName, Said, Shots
+from telecine.providers.local_wish import Span, Wish
 
 _MODELS: Mapping[str, tuple[PartName, ...]] = {
     "report": ("speech", "text", "shots"),
@@ -134,7 +134,7 @@ class Local:
 
     async def generate(self, call: Call) -> AsyncGenerator[ProviderEvent, None]:
         offered = self._offered(call.model)
-        wish = local_prompt.understand(call.prompt, offered)
+        wish = await asyncio.to_thread(_understood, call.prompt, offered)
         clips = [_clip(part, wish.parts) for part in call.parts]
         run = _Run(self._engine, call, wish, clips)
         if not clips:
@@ -532,6 +532,13 @@ def _medium(media: Video | Image | Audio) -> MediumName:
 def _modalities(parts: Iterable[PartName]) -> list[str]:
     parts = set(parts)
     return [name for name, found in _FOUND_IN.items() if not parts.isdisjoint(found)]
+
+
+def _understood(prompt: str, offered: Iterable[PartName]) -> Wish:
+    """For a thread: the first call makes the tables of words, which takes a while."""
+    from telecine.providers.local_prompt import understand
+
+    return understand(prompt, offered)
 
 
 def _without_video(model: str, parts: Iterable[PartName]) -> str:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from telecine.providers import local_words as words
 from telecine.providers.local_report import FormName, PartName
-
-_ALL: tuple[PartName, ...] = ("speech", "text", "shots")
+from telecine.providers.local_wish import ALL, Span, Wish
 
 # Longer prompts are not looked at to their end; they ask for more than can be chosen anyway.
 _LOOKED_AT_CHARACTERS = 2000
@@ -21,40 +19,7 @@ _LOOKED_AT_CHARACTERS = 2000
 _LEFT_FOR_CHANCE = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Seconds of each video. A negative `start` counts from its end."""
-
-    start: float = 0.0
-    end: float | None = None
-
-    def covers(self, seconds: float) -> bool:
-        return self.start <= seconds and (self.end is None or seconds < self.end)
-
-    def within(self, seconds: float | None) -> Span | None:
-        """The same from the start of a video this long; None: its length must be known."""
-        if self.start >= 0:
-            return self
-        return None if seconds is None else Span(max(0.0, seconds + self.start), seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """How a prompt is understood.
-
-    `language` is what the speech is expected to be in; with `is_filter` nothing else is reported.
-    `left` are the words that nothing could be made of.
-    """
-
-    parts: tuple[PartName, ...] = _ALL
-    form: FormName = "report"
-    language: str | None = None
-    is_filter: bool = False
-    span: Span = Span()
-    left: tuple[str, ...] = ()
-
-
-def understand(prompt: str, offered: Iterable[PartName] = _ALL) -> Wish:
+def understand(prompt: str, offered: Iterable[PartName] = ALL) -> Wish:
     """`offered`: what the model does at all; a prompt that names none of it gets all of it."""
     text = _Text(prompt[:_LOOKED_AT_CHARACTERS])
     span = _span(text)

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telecine.providers.local_prompt import Span, Wish, understand
+from telecine.providers.local_prompt import understand
+from telecine.providers.local_wish import Span, Wish
 
 EVERYTHING = ("speech", "text", "shots")
 
