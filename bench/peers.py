@@ -13,6 +13,8 @@ bodies  eight of 20 MB at once, each with a video as a data URI: memory (PSS of 
         slowest small request meanwhile.
 
 Wall-clock figures are worth something on a quiet machine alone; the load is told beside them.
+Where `perf stat` counts instructions, those of one call are told too: they do not depend on what
+else a machine does, nor much on how fast it is.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -49,6 +53,7 @@ WORDS = "x" * 400  # with the names around it half a kilobyte
 BODIES, BODY_BYTES = 8, 20_000_000
 AFTER_SECONDS = 5.0
 BUSY = 2.0
+PERF = shutil.which("perf")
 
 SERVICE = """\
 import bentoml
@@ -104,6 +109,7 @@ class Way:
     one: list[float] = field(default_factory=list)  # median milliseconds of one client, by round
     cpu: list[float] = field(default_factory=list)  # milliseconds for each of its requests
     cpu_many: list[float] = field(default_factory=list)  # the same, of eight clients
+    instructions: list[float] = field(default_factory=list)  # millions for each of those
     idle: float = 0.0  # megabytes
     peak: list[float] = field(default_factory=list)
     after: list[float] = field(default_factory=list)
@@ -186,6 +192,28 @@ async def asked(way: Way, count: int, clients: int) -> tuple[list[float], float]
         await asyncio.gather(*map(client, opened))
         await way.server.quiet()
     return times, (way.server.cpu_seconds() - before) / count * 1e3
+
+
+@asynccontextmanager
+async def counted(server: Server, found: list[int]) -> AsyncIterator[None]:
+    """What its processes execute meanwhile, in their own code, goes into `found`."""
+    if PERF is None:
+        yield
+        return
+    pids = ",".join(map(str, tree(server.process.pid)))
+    perf = subprocess.Popen(
+        [PERF, "stat", "-x", ";", "-e", "instructions:u", "-p", pids],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        await asyncio.sleep(0.5)
+        yield
+    finally:
+        perf.send_signal(signal.SIGINT)
+        said = perf.communicate()[1].partition(";")[0]
+    if said.isdecimal():  # else this processor does not tell
+        found.append(int(said))
 
 
 async def submitted(way: Way, clients: int, seconds: float) -> tuple[float, float]:
@@ -433,16 +461,22 @@ async def measure_syncs(ways: Sequence[Way], rounds: int) -> None:
         for way in _turned(ways, number):
             times, cpu = await asked(way, 400, 1)
             _, cpu_many = await asked(way, 800, 8)
+            executed = list[int]()
+            async with counted(way.server, executed):
+                await asked(way, 400, 8)
             if number:  # the first is for warming up
+                way.instructions += [each / 400 / 1e6 for each in executed]
                 way.one.append(median(times))
                 way.cpu.append(cpu)
                 way.cpu_many.append(cpu_many)
-    tell("sync, 0.5 KB", "CPU ms each (8 clients) | p50 ms | added | x portkey's")
+    columns = "CPU ms each (8 clients) | M instructions | p50 ms | added | x portkey's"
+    tell("sync, 0.5 KB", columns)
     direct = ways[0].one
     portkey = next((way for way in ways if way.name == "portkey"), None)
     for way in ways:
         added = [mine - base for mine, base in zip(way.one, direct, strict=True)]
-        figures = f"{spread(way.cpu)} ({spread(way.cpu_many)}) | {spread(way.one)}"
+        each = spread(way.instructions) if way.instructions else "-"
+        figures = f"{spread(way.cpu)} ({spread(way.cpu_many)}) | {each} | {spread(way.one)}"
         if way is not ways[0]:
             figures += f" | {spread(added)}"
         if portkey and way not in {ways[0], portkey}:
