@@ -140,16 +140,17 @@ class Soak:
 
     def tell(self, rate: int) -> None:
         last = self.samples[-1][0]
-        early = [s for s in self.samples if 60 <= s[0] < 120] or self.samples[:3]
-        late = [s for s in self.samples if s[0] > last - 60]
         tell("load", f"{rate} calls/s for {last:.0f} s, {SLOW} slow connections")
         tell("calls", ", ".join(f"{name}: {n}" for name, n in sorted(self.outcomes.items())))
         tell("run, meanwhile", spread(self.times))
         for place, (name, unit) in enumerate(
             (("memory (PSS of the tree)", " MB"), ("file handles", ""), ("threads", "")), 1
         ):
-            before, after = median(s[place] for s in early), median(s[place] for s in late)
-            tell(name, f"{before:.0f}{unit} in the second minute, {after:.0f}{unit} in the last")
+            by_minute: dict[int, list[float]] = {}
+            for sample in self.samples:
+                by_minute.setdefault(int(sample[0] // 60), []).append(sample[place])
+            medians = ", ".join(f"{median(each):.0f}" for each in by_minute.values())
+            tell(f"{name}, minute by minute", f"{medians}{unit}")
         failed = sum(n for what, n in self.outcomes.items() if what.split()[1] not in "200 422")
         tell("calls that failed", str(failed))
 
