@@ -1,8 +1,10 @@
 """A short part of what `python -m tests.fuzz` does at length."""
 
+from urllib.parse import urlsplit
+
 from tests.fakes.asgi import Answer
 from tests.fuzz import __main__ as command
-from tests.fuzz.calls import Tally, fuzz, is_wanted, operations
+from tests.fuzz.calls import Tally, broken, fuzz, is_wanted, opened, operations
 
 ASKED = b'{"model": "echo/fail-429"}'
 
@@ -37,6 +39,20 @@ def test_a_503_of_a_provider_is_a_defect_where_the_call_did_not_ask_for_it():
 def test_a_503_of_the_provider_that_the_call_asked_for_is_no_defect():
     answer = Answer(503, {}, [b'{"detail":[{"type":"downstream_service_unavailable"}]}'])
     assert is_wanted(answer, ASKED)
+
+
+def test_a_job_that_ends_with_a_500_is_a_defect_though_no_call_was_told(run, tmp_path):
+    async def work():
+        async with opened(tmp_path) as server:
+            asked = {"prompt": "p", "model": "echo/fail-500"}
+            job = await server("POST", "/queue/openrouter/router/video", asked)
+            path = urlsplit(job.json["status_url"]).path.removeprefix("/queue")
+            while (await server("GET", f"/queue{path}")).json["status"] != "COMPLETED":
+                pass
+            return job.json["request_id"]
+
+    job = run(work())
+    assert [row[0] for row in broken(tmp_path / "data" / "telecine.db")] == [job]
 
 
 def test_the_summary_says_which_operations_answered_503_and_how_often(monkeypatch, capsys):
