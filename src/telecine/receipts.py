@@ -147,10 +147,10 @@ class Story:
     # ------------------------------------------------------------ as JSON
 
     def receipt(self, error: TelecineError | None) -> Receipt:
-        self._lap("total")
         return Receipt(partial(self._written, error))
 
     def _written(self, error: TelecineError | None) -> dict[str, Any]:
+        self._lap("total")
         usages, upstream = self.usages, self.upstream
         usage = ledger.total(usages)
         body: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.jobs import House, request, until
 
 from telecine.errors import InputError, LimitReached, TelecineError
-from telecine.models import Caller, Delta, Done, Log, Usage
+from telecine.models import Caller, Delta, Done, Log, Receipt, Usage
 
 
 @pytest.fixture
@@ -59,6 +59,24 @@ def test_a_run_that_fails_comes_back_as_its_answer(run, house):
             assert (await h.worker.run(asked)).status == 422
             assert (await row(h, asked))["state"] == "failed"
             assert (await h.worker.run(live("bug"))).status == 500
+
+    run(work())
+
+
+def test_a_receipt_that_can_not_be_written_leaves_nothing_behind_as_running(run, house):
+    async def pipeline(_):
+        yield Receipt(lambda: {}["missing"])
+        raise InputError("no")
+
+    async def work():
+        h = house()
+        h.pipeline = pipeline
+        async with h:
+            assert (await h.worker.run(request(mode="run"))).status == 422
+            assert [row["state"] for row in await h.rows("SELECT state FROM requests")] == [
+                "failed"
+            ]
+            assert not h.gate._inside
 
     run(work())
 

@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -532,6 +533,42 @@ def test_whoever_is_cancelled_while_it_closes_leaves_no_connection(run, url, mon
             await asyncio.wait([closing])
             await nobody_else_is_connected(other)
             writing.cancel()
+
+    run(work())
+
+
+def test_what_was_taken_is_written_also_when_closing_is_cancelled(run, url):
+    async def insert(tx, number):
+        await tx.run("INSERT INTO numbers VALUES ($1)", number)
+
+    async def work():
+        async with Postgres(url, connections=1) as other:
+            await other.ask("CREATE TABLE numbers (n BIGINT)")
+            db = await Postgres(url).__aenter__()
+            for number in range(300):
+                db.write_later(partial(insert, number=number))
+            writing = asyncio.create_task(db.write(partial(insert, number=300)))
+            await asyncio.sleep(0)
+            closing = asyncio.create_task(db.__aexit__(None, None, None))
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait([closing])
+            assert closing.cancelled()
+            await writing
+            assert await other.ask("SELECT count(*) AS n FROM numbers") == [{"n": 301}]
+
+    run(work())
+
+
+def test_a_closed_database_takes_no_write(run, url):
+    async def nothing(_):
+        return None
+
+    async def work():
+        async with Postgres(url) as db:
+            pass
+        with pytest.raises(RuntimeError):
+            db.write_later(nothing)
 
     run(work())
 

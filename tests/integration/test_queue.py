@@ -422,11 +422,13 @@ def test_in_a_rush_submits_go_first_and_the_jobs_follow(run, embedded, monkeypat
     monkeypatch.setattr(gate, "RUSH_SECONDS", 3600)
     monkeypatch.setattr(gate, "STEP_SECONDS", 0.5)
     monkeypatch.setattr(gate, "LONGEST_STEP_SECONDS", 3600)
+    monkeypatch.setattr(gate, "BUSY", -1)
 
     async def work():
         async with embedded(slots=50) as h:
             ids = [await h.submit("wait") for _ in range(50)]
             assert h.pipeline.running.total() < 25
+            monkeypatch.setattr(gate, "BUSY", 100)
             h.pipeline.go.set()
             await asyncio.gather(*map(h.ended, ids))
 
@@ -435,18 +437,25 @@ def test_in_a_rush_submits_go_first_and_the_jobs_follow(run, embedded, monkeypat
 
 def test_jobs_start_although_a_rush_does_not_end(run, embedded, monkeypatch):
     monkeypatch.setattr(gate, "RUSH_SECONDS", 3600)
-    monkeypatch.setattr(gate, "STEP_SECONDS", 0.2)
+    monkeypatch.setattr(gate, "BUSY", -1)
+    run(starts_in_a_rush(embedded))
 
-    async def work():
-        async with embedded(slots=50) as h:
-            for _ in range(gate.RUSH):
-                await h.submit()
-            last = await h.submit("wait")
-            while (await h.queue.status(last, logs=False)).state == "queued":
-                await h.submit()
-            h.pipeline.go.set()
 
-    run(work())
+def test_jobs_do_not_wait_for_a_rush_that_leaves_the_processor_time(run, embedded, monkeypatch):
+    monkeypatch.setattr(gate, "RUSH_SECONDS", 3600)
+    monkeypatch.setattr(gate, "LONGEST_STEP_SECONDS", 3600)
+    monkeypatch.setattr(gate, "BUSY", 100)
+    run(starts_in_a_rush(embedded))
+
+
+async def starts_in_a_rush(embedded):
+    async with embedded(slots=50) as h:
+        for _ in range(gate.RUSH):
+            await h.submit()
+        last = await h.submit("wait")
+        while (await h.queue.status(last, logs=False)).state == "queued":
+            await h.submit()
+        h.pipeline.go.set()
 
 
 def test_a_live_call_over_the_limit_is_told_the_limit(run, house):
@@ -562,6 +571,15 @@ def test_the_length_that_a_caller_accepts_is_kept(run, house):
 
 
 # ---------------------------------------------------------------- status, logs, watch
+
+
+def test_who_accepts_no_queue_is_taken_while_there_is_room_for_all_that_come(run, embedded):
+    async def work():
+        async with embedded(slots=32) as h:
+            ids = await asyncio.gather(*(h.submit(max_queue_length=0) for _ in range(24)))
+            await asyncio.gather(*map(h.ended, ids))
+
+    run(work())
 
 
 def test_logs_show_while_it_runs_and_are_whole_in_the_end(run, house):

@@ -120,24 +120,32 @@ class Postgres:
         self._has_some.set()
         self._hurry.set()
         try:
-            if self._writer is not None:
-                await asyncio.wait([self._writer])
-            if self._writing:
-                await asyncio.wait(self._writing)
+            await self._rest_written()
+        except asyncio.CancelledError:  # it is to be quick, but what was taken is to be written
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await self._rest_written()
+            raise
         finally:
             pool, self._pool = self._pool, None
             if pool is not None:
                 await _close(pool)
 
+    async def _rest_written(self) -> None:
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
+        if self._writing:
+            await asyncio.wait(self._writing)
+
     async def write(self, operation: Operation[T]) -> T:
-        self._opened()
+        self._check_writer()
         task = asyncio.create_task(self._write(operation, self._last))
         self._writing.add(task)
         task.add_done_callback(self._written)
         return await asyncio.shield(task)
 
     def write_later(self, operation: Operation[T], *, until_written: bool = False) -> None:
-        self._opened()
+        self._check_writer()
         write = _Write(operation, asyncio.get_running_loop().create_future(), until_written)
         self._later.append(write)
         self._last = write.done
@@ -195,6 +203,10 @@ class Postgres:
             raise RuntimeError("the database is not open")
         return self._pool
 
+    def _check_writer(self) -> None:
+        if self._writer is None or self._writer.done():
+            raise RuntimeError("the database is not open")
+
     # ------------------------------------------------------------ writing
 
     async def _write(self, operation: Operation[T], before: asyncio.Future[None] | None) -> T:
@@ -249,8 +261,10 @@ class Postgres:
                 _log.error("a write that nobody waits for failed", exc_info=error)
 
     def _again(self, operation: Operation[Any]) -> None:
-        if self._pool is not None:
+        try:
             self.write_later(operation, until_written=True)
+        except RuntimeError:
+            _log.error("a write that nobody waits for was not done before the database was closed")
 
 
 class _Write(NamedTuple):

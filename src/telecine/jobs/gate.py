@@ -41,6 +41,7 @@ POLL_SECONDS = 1.0  # the net under the bell: what came due, and what other proc
 # So many submits in so short a time are a rush: jobs start in steps then.
 RUSH, RUSH_SECONDS = 4, 0.03
 STEP_SECONDS, LONGEST_STEP_SECONDS = 0.005, 0.05
+BUSY = 0.8  # of one processor: more is not to be had where one thread at a time runs Python
 LONGEST_RETRY_AFTER_SECONDS = 3600.0  # no retry is put off for longer than that
 
 
@@ -101,7 +102,6 @@ class Gate:
         self._per_lane: Counter[Lane] = Counter()
         self._jobs = 0
         self._next_at: float | None = None
-        self._came = 0
         self._came_at: deque[float] = deque([-math.inf] * RUSH, maxlen=RUSH)
         self._is_stopped = False
 
@@ -124,7 +124,6 @@ class Gate:
             limit = min(limit, max_length)
         self._check_depth(limit)
         self._moving += 1
-        self._came += 1
         self._came_at.append(time.monotonic())
         self._add_waiting(1)
         return self._waiting - 1
@@ -173,14 +172,13 @@ class Gate:
             self._ring_in(due_in)
 
     def _has_room(self, caller: Caller, model: str) -> bool:
-        """Whether a request that arrives now would start at once."""
+        """Whether a request that arrives now would start at once, whoever waits."""
         most = self._limits.of_key(caller.limits.running)
-        lane = self._limits.lane(model)
+        lane, before = self._limits.lane(model), self._waiting
         return (
-            self._waiting == 0
-            and self._jobs < self._slots
-            and (not most or self._per_key[caller.key_id] < most)
-            and (not lane.limit or self._per_lane[lane] < lane.limit)
+            before + self._jobs < self._slots
+            and (not most or before + self._per_key[caller.key_id] < most)
+            and (not lane.limit or before + self._per_lane[lane] < lane.limit)
         )
 
     def _add_waiting(self, number: int) -> None:
@@ -286,12 +284,13 @@ class Gate:
 
     async def _give_way(self) -> None:
         """In a rush submits go first: their callers wait for an answer, while the jobs have been
-        accepted. It takes nothing from them where the processor is what there is too little of."""
+        accepted. Only as long as there is something else to do for all of the time."""
         until = time.monotonic() + LONGEST_STEP_SECONDS
         while (now := time.monotonic()) < until and now - self._came_at[0] < RUSH_SECONDS:
-            came = self._came
+            worked = time.process_time()
             await asyncio.sleep(STEP_SECONDS)
-            if self._came == came or self._is_stopped:
+            is_busy = time.process_time() - worked > BUSY * (time.monotonic() - now)
+            if not is_busy or self._is_stopped:
                 return
 
     def _pause(self) -> float:

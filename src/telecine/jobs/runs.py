@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -30,6 +31,8 @@ from telecine.models import (
     Usage,
 )
 
+_log = logging.getLogger("telecine.jobs.runs")
+
 MAX_LINES = 10_000
 MAX_CHARACTERS = 4_096
 
@@ -45,8 +48,8 @@ class Line(NamedTuple):
 
 class Limit:
     """The time that a run may take, until the loop's clock says `until`. Enter it to wait for
-    something: TimeoutError when time is up. One timer does for all of a run's waits; in between
-    nobody is cancelled."""
+    something: TimeoutError when time is up, unless what it waits for is there. One timer does for
+    all of a run's waits; in between nobody is cancelled."""
 
     def __init__(self, until: float) -> None:
         self.is_over = False
@@ -57,10 +60,11 @@ class Limit:
         self._is_cancelling = False
 
     def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
         if self.is_over:
-            raise TimeoutError
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_at(self._until, self.end)
+            loop.call_soon(self.end)
+        elif self._timer is None:
+            self._timer = loop.call_at(self._until, self.end)
         task = asyncio.current_task()
         assert task is not None, "only a task can wait"
         self._waiting, self._cancelled_before = task, task.cancelling()
@@ -172,6 +176,15 @@ class Run:
             is_done=True,
         )
         return Ending("succeeded", wire.result(self.request, outcome))
+
+    def written_receipt(self) -> Mapping[str, Any] | None:
+        """None also where it can not be written: what it came to has to be told all the same."""
+        try:
+            return self.receipt.body if self.receipt else None
+        except Exception:  # noqa: BLE001 -- a bug there must not keep the request from its end
+            _log.exception("the receipt of request %s can not be written", self.id)
+            self.receipt = None
+            return None
 
     # ------------------------------------------------------------ the bills
 

@@ -569,7 +569,7 @@ class Worker:
         """The end of a run, its log and its bill, at once. False: it came too late."""
         record, now = record or self._record(run), self._clock()
         seconds = round(self._monotonic() - run.started, 6)
-        receipt = run.receipt.body if run.receipt else None
+        receipt = run.written_receipt()
 
         async def finish(tx: Transaction) -> bool:
             return await self._states.finish(

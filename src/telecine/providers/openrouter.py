@@ -197,7 +197,7 @@ _ROUTINGS = ("nitro", "floor", "exacto")
 def without_routing(model: str) -> str:
     """The model that `model` is a way to reach: the same, with the same limits."""
     name, _, end = model.rpartition(":")
-    return name if end in _ROUTINGS else model
+    return name if name and end in _ROUTINGS else model
 
 
 def _full_name(model: str) -> str:

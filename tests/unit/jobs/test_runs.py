@@ -6,7 +6,7 @@ from tests.fakes.jobs import request
 
 from telecine.jobs.runs import MAX_CHARACTERS, MAX_LINES, Limit, Run
 from telecine.jobs.states import storable
-from telecine.models import Delta, Done, Log
+from telecine.models import Delta, Done, Log, Receipt
 
 
 def new_run():
@@ -56,6 +56,13 @@ def test_any_text_becomes_storable():
     assert storable("12345", 4) == "123…"
 
 
+def test_a_receipt_that_can_not_be_written_is_none(caplog):
+    run = new_run()
+    run.note(Receipt(lambda: {}["missing"]), 0)
+    assert run.written_receipt() is None
+    assert "can not be written" in caplog.text
+
+
 async def for_ever():
     await asyncio.Event().wait()
 
@@ -87,7 +94,21 @@ def test_who_does_not_wait_when_time_is_up_is_told_at_the_next_wait(run):
         limit.end()
         await asyncio.sleep(0)
         with pytest.raises(TimeoutError), limit:
-            pass
+            await for_ever()
+
+    limited(run, work)
+
+
+def test_what_is_there_already_is_taken_though_time_is_up(run):
+    async def work(limit):
+        limit.end()
+        with limit:
+            answer = await ready()
+        await asyncio.sleep(0)
+        assert answer == "answer"
+
+    async def ready():
+        return "answer"
 
     limited(run, work)
 
