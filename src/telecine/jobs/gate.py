@@ -41,7 +41,7 @@ POLL_SECONDS = 1.0  # the net under the bell: what came due, and what other proc
 # So many submits in so short a time are a rush: jobs start in steps then.
 RUSH, RUSH_SECONDS = 4, 0.03
 STEP_SECONDS, LONGEST_STEP_SECONDS = 0.005, 0.05
-BUSY = 0.8  # of one processor: more is not to be had where one thread at a time runs Python
+BUSY = 0.5  # of one processor: what is left is spent waiting for the disk, and for the callers
 LONGEST_RETRY_AFTER_SECONDS = 3600.0  # no retry is put off for longer than that
 
 
