@@ -530,8 +530,8 @@ class Worker:
         await self._save(f"checkpoint of {run.id}", operation)
 
     async def _next(self, run: Run, events: AsyncGenerator[Event, None]) -> Event | None:
-        """None: there are no more. What is there when time is up is still taken, but not for
-        somebody who is not wanted any more."""
+        """None: there are no more. What is ready when time is up is still taken; what was stopped
+        or cancelled gets nothing more."""
         if run.id in self._unwanted or (self._is_over and run.id in self._live):
             raise self._out_of_time(run, stopped=Stopped)
         try:
