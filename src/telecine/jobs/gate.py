@@ -284,7 +284,7 @@ class Gate:
 
     async def _give_way(self) -> None:
         """In a rush submits go first: their callers wait for an answer, while the jobs have been
-        accepted. Only as long as there is something else to do for all of the time."""
+        accepted. Only as long as the processor is busy with something else."""
         until = time.monotonic() + LONGEST_STEP_SECONDS
         while (now := time.monotonic()) < until and now - self._came_at[0] < RUSH_SECONDS:
             worked = time.process_time()

@@ -278,8 +278,6 @@ class Worker:
             raise
         telemetry.RUNNING.labels(request.mode).inc()
         self._live[run.id] = run
-        if self._is_over:
-            run.limit.end()
         return run
 
     async def _live_events(
@@ -532,8 +530,8 @@ class Worker:
     async def _next(self, run: Run, events: AsyncGenerator[Event, None]) -> Event | None:
         """None: there are no more. What is ready when time is up is still taken; what was stopped
         or cancelled gets nothing more."""
-        if run.id in self._unwanted or (self._is_over and run.id in self._live):
-            raise self._out_of_time(run, stopped=Stopped)
+        if error := self._called_off(run, stopped=Stopped):
+            raise error
         try:
             with run.limit:
                 return await anext(events, None)
@@ -543,14 +541,17 @@ class Worker:
             raise self._out_of_time(run, stopped=Stopped) from error
 
     def _out_of_time(self, run: Run, *, stopped: type[Stopped | Stopping]) -> TelecineError:
-        """What ended it: of a live call also that the server can wait no longer, or that nobody
-        wants it any more."""
+        message = f"Not finished within {self._run_seconds:g} seconds"
+        return self._called_off(run, stopped=stopped) or Deadline(
+            message, type="generation_timeout"
+        )
+
+    def _called_off(self, run: Run, *, stopped: type[Stopped | Stopping]) -> TelecineError | None:
+        """Why a live call gets no further, whatever time it has: nobody wants it any more, or the
+        server can wait no longer."""
         if run.id in self._unwanted:
             return Cancelled()
-        if run.id in self._live and self._is_over:
-            return stopped()
-        message = f"Not finished within {self._run_seconds:g} seconds"
-        return Deadline(message, type="generation_timeout")
+        return stopped() if self._is_over and run.id in self._live else None
 
     def _note(self, run: Run, event: Event) -> None:
         run.note(event, self._clock())
